@@ -1,0 +1,22 @@
+// How a request is refused: an errno for programs and one line for people.
+#pragma once
+
+#include <string>
+#include <system_error>
+
+namespace rewind {
+
+// Thrown when something asked for is not done. Nothing has changed when it is thrown.
+// `what()` is one line that says what was refused, why, and what is accepted; `code()` is the errno.
+class Refused : public std::system_error {
+ public:
+  Refused(int error, std::string message)
+      : std::system_error(error, std::generic_category()), message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+  int error() const noexcept { return code().value(); }
+
+ private:
+  std::string message_;
+};
+
+}  // namespace rewind
