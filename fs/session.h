@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace rewind {
+namespace rw {
 
 class Volume;
 

@@ -17,7 +17,7 @@
 #include "metadata/catalog.h"
 #include "metadata/instant.h"
 
-namespace rewind {
+namespace rw {
 
 class Volume;
 

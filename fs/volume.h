@@ -21,7 +21,7 @@
 #include "metadata/inode.h"
 #include "metadata/instant.h"
 
-namespace rewind {
+namespace rw {
 
 // Who asks, as the kernel tells it. Recorded with the operation.
 struct Caller {

@@ -11,7 +11,7 @@
 
 #include "metadata/instant.h"
 
-namespace rewind {
+namespace rw {
 
 using TimelineId = uint32_t;
 using VolumeId = uint32_t;

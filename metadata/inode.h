@@ -8,7 +8,7 @@
 
 #include "metadata/instant.h"
 
-namespace rewind {
+namespace rw {
 
 using Ino = uint64_t;
 inline constexpr Ino kRootIno = 1;

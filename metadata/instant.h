@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <limits>
 
-namespace rewind {
+// (`rewind` is a function of <stdio.h>, so the namespace is `rw`.)
+namespace rw {
 
 // Nanoseconds since the Unix epoch, UTC. Plain value; 0 means "before everything".
 struct Instant {

@@ -4,7 +4,7 @@
 #include <string>
 #include <system_error>
 
-namespace rewind {
+namespace rw {
 
 // Thrown when something asked for is not done. Nothing has changed when it is thrown.
 // `what()` is one line that says what was refused, why, and what is accepted; `code()` is the errno.

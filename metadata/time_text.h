@@ -6,7 +6,7 @@
 
 #include "metadata/instant.h"
 
-namespace rewind {
+namespace rw {
 
 // RFC 3339 in UTC with all nine fractional digits: `2026-11-22T17:31:00.500000000Z`.
 // ParseTime(FormatInstant(t), …) == t for every t up to the year 2262.

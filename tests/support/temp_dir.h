@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace rewind::testing {
+namespace rw::testing {
 
 class TempDir {
  public:
@@ -28,4 +28,4 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-}  // namespace rewind::testing
+}  // namespace rw::testing

@@ -1,0 +1,108 @@
+#include "metadata/catalog.h"
+
+#include <errno.h>
+
+#include <nlohmann/json.hpp>
+
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kRoleNames[] = {"volume", "clone", "snapshot"};
+
+Role ParseRole(const std::string& text) {
+  for (size_t i = 0; i < std::size(kRoleNames); ++i) {
+    if (text == kRoleNames[i]) return static_cast<Role>(i);
+  }
+  throw Refused(EIO, "unknown volume role in the catalog: " + text);
+}
+
+void PutOptional(json* out, const char* key, const std::optional<Instant>& value) {
+  if (value) (*out)[key] = value->ns;
+}
+
+std::optional<Instant> GetOptional(const json& in, const char* key) {
+  if (!in.contains(key)) return std::nullopt;
+  return Instant{in.at(key).get<uint64_t>()};
+}
+
+template <typename T>
+T Guarded(std::string_view text, const char* what, T (*decode)(const json&)) {
+  try {
+    return decode(json::parse(text));
+  } catch (const json::exception& error) {
+    throw Refused(EIO, std::string("damaged ") + what + " in the catalog: " + error.what());
+  }
+}
+
+}  // namespace
+
+const char* RoleName(Role role) { return kRoleNames[static_cast<size_t>(role)]; }
+
+std::string VolumeRecord::Encode() const {
+  json out = {{"name", name}, {"id", id}, {"role", RoleName(role)}, {"created", created.ns}, {"options", options}};
+  json list = json::array();
+  for (const Binding& binding : bindings) list.push_back({{"since", binding.since.ns}, {"timeline", binding.timeline}});
+  out["bindings"] = std::move(list);
+  PutOptional(&out, "fixed_at", fixed_at);
+  if (!source.empty()) out["source"] = source;
+  PutOptional(&out, "source_at", source_at);
+  PutOptional(&out, "rolled_back_to", rolled_back_to);
+  return out.dump();
+}
+
+VolumeRecord VolumeRecord::Decode(std::string_view text) {
+  return Guarded<VolumeRecord>(text, "volume", [](const json& in) {
+    VolumeRecord record;
+    record.name = in.at("name");
+    record.id = in.at("id");
+    record.role = ParseRole(in.at("role"));
+    record.created.ns = in.at("created");
+    record.options = in.at("options").get<std::map<std::string, std::string>>();
+    for (const json& item : in.at("bindings")) {
+      record.bindings.push_back({Instant{item.at("since").get<uint64_t>()}, item.at("timeline").get<TimelineId>()});
+    }
+    if (record.bindings.empty()) throw Refused(EIO, "volume without a timeline in the catalog: " + record.name);
+    record.fixed_at = GetOptional(in, "fixed_at");
+    record.source = in.value("source", "");
+    record.source_at = GetOptional(in, "source_at");
+    record.rolled_back_to = GetOptional(in, "rolled_back_to");
+    return record;
+  });
+}
+
+std::string TimelineRecord::Encode() const {
+  json out = {{"id", id},
+              {"created", created.ns},
+              {"first_ino", first_ino},
+              {"base_bytes", base_bytes},
+              {"base_inodes", base_inodes}};
+  if (parent) {
+    out["parent"] = *parent;
+    out["fork"] = fork.ns;
+  }
+  if (dropped) out["dropped"] = true;
+  return out.dump();
+}
+
+TimelineRecord TimelineRecord::Decode(std::string_view text) {
+  return Guarded<TimelineRecord>(text, "timeline", [](const json& in) {
+    TimelineRecord record;
+    record.id = in.at("id");
+    record.created.ns = in.at("created");
+    record.first_ino = in.at("first_ino");
+    record.base_bytes = in.at("base_bytes");
+    record.base_inodes = in.at("base_inodes");
+    if (in.contains("parent")) {
+      record.parent = in.at("parent").get<TimelineId>();
+      record.fork.ns = in.at("fork");
+    }
+    record.dropped = in.value("dropped", false);
+    return record;
+  });
+}
+
+}  // namespace rewind

@@ -1,0 +1,265 @@
+#include "metadata/index.h"
+
+#include <errno.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+#include <rocksdb/utilities/table_properties_collectors.h>
+
+#include <atomic>
+
+#include "metadata/coding.h"
+
+namespace rw {
+namespace {
+
+constexpr size_t kMemtableBytes = 32 << 20;
+constexpr size_t kBlockCacheBytes = 64 << 20;
+// A crash replays at most about this much journal.
+constexpr uint64_t kFlushEveryJournalBytes = 512 << 20;
+
+void Check(const rocksdb::Status& status) {
+  if (status.ok()) return;
+  throw Refused(status.IsNoSpace() ? ENOSPC : EIO, "index: " + status.ToString());
+}
+
+rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
+std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+class FlushListener : public rocksdb::EventListener {
+ public:
+  explicit FlushListener(std::function<void()> before_flush) : before_flush_(std::move(before_flush)) {}
+  // Called after the memtables to flush are chosen and before anything of them is written.
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    if (before_flush_) before_flush_();
+  }
+
+ private:
+  std::function<void()> before_flush_;
+};
+
+class RocksCursor : public Index::Cursor {
+ public:
+  RocksCursor(rocksdb::DB* db, std::string prefix) : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_) {
+    rocksdb::ReadOptions options;
+    options.iterate_upper_bound = &upper_slice_;
+    iterator_.reset(db->NewIterator(options));
+  }
+  void Seek(std::string_view key) override { iterator_->Seek(ToSlice(key)); }
+  void Next() override { iterator_->Next(); }
+  bool Valid() override {
+    if (iterator_->Valid()) return true;
+    Check(iterator_->status());
+    return false;
+  }
+  std::string_view key() const override { return ToView(iterator_->key()); }
+  std::string_view value() const override { return ToView(iterator_->value()); }
+
+ private:
+  std::string upper_;
+  rocksdb::Slice upper_slice_;
+  std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
+class RocksIndex : public Index {
+ public:
+  RocksIndex(std::unique_ptr<rocksdb::DB> db, uint64_t name_seed) : db_(std::move(db)) {
+    name_seed_ = name_seed;
+    write_options_.disableWAL = true;
+  }
+
+  ~RocksIndex() override {
+    rocksdb::FlushOptions options;
+    db_->Flush(options).PermitUncheckedError();  // what a failed flush leaves out is replayed from the journals
+    db_->Close().PermitUncheckedError();
+  }
+
+  void Commit(TimelineId timeline, Instant at, const Mutations& mutations, const Covered& covered,
+              uint32_t journal_bytes, const std::optional<Sample>& sample) override {
+    rocksdb::WriteBatch batch;
+    AddInodes(&batch, timeline, at, mutations);
+    AddNames(&batch, timeline, at, mutations);
+    for (const ChunkMutation& m : mutations.chunks) {
+      Check(batch.Put(WithInstant(ChunkPrefix(timeline, m.ino, m.chunk), at), m.version.Encode(timeline)));
+    }
+    for (const XattrMutation& m : mutations.xattrs) {
+      Check(batch.Put(WithInstant(XattrPrefix(timeline, m.ino, m.name), at), m.value ? "\x01" + *m.value : ""));
+    }
+    for (const CatalogMutation& m : mutations.catalog) {
+      Check(m.value ? batch.Put(m.key, *m.value) : batch.Delete(m.key));
+    }
+    std::string value;
+    PutVarint(&value, covered.position.segment);
+    PutVarint(&value, covered.position.offset);
+    PutVarint(&value, covered.instant.ns);
+    PutVarint(&value, covered.totals.bytes);
+    PutVarint(&value, covered.totals.inodes);
+    Check(batch.Put(CoveredKey(timeline), value));
+    if (sample) {
+      value.clear();
+      PutVarint(&value, sample->position.segment);
+      PutVarint(&value, sample->position.offset);
+      PutVarint(&value, sample->totals.bytes);
+      PutVarint(&value, sample->totals.inodes);
+      Check(batch.Put(WithInstant(SamplePrefix(timeline), at), value));
+    }
+    Check(db_->Write(write_options_, &batch));
+    if (unflushed_bytes_.fetch_add(journal_bytes, std::memory_order_relaxed) + journal_bytes > kFlushEveryJournalBytes) {
+      unflushed_bytes_.store(0, std::memory_order_relaxed);
+      rocksdb::FlushOptions options;
+      options.wait = false;
+      options.allow_write_stall = true;
+      Check(db_->Flush(options));
+    }
+  }
+
+  std::optional<std::string> Get(std::string_view key) override {
+    std::string value;
+    const rocksdb::Status status = db_->Get({}, ToSlice(key), &value);
+    if (status.IsNotFound()) return std::nullopt;
+    Check(status);
+    return value;
+  }
+
+  std::optional<Version> FindVersion(std::string prefix, Instant at) override {
+    const size_t prefix_bytes = prefix.size();
+    RocksCursor cursor(db_.get(), prefix);
+    AppendInstant(&prefix, at);
+    cursor.Seek(prefix);
+    if (!cursor.Valid() || cursor.key().size() != prefix_bytes + kInstantBytes) return std::nullopt;
+    return Version{InstantOf(cursor.key()), std::string(cursor.value())};
+  }
+
+  std::unique_ptr<Cursor> NewCursor(std::string prefix) override {
+    return std::make_unique<RocksCursor>(db_.get(), std::move(prefix));
+  }
+
+  void PutDerived(const std::vector<std::pair<std::string, std::string>>& entries) override {
+    rocksdb::WriteBatch batch;
+    for (const auto& [key, value] : entries) Check(batch.Put(key, value));
+    Check(db_->Write(write_options_, &batch));
+  }
+
+  void DropTimeline(TimelineId timeline) override {
+    rocksdb::WriteBatch batch;
+    for (const KeyType type : {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
+                               KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered}) {
+      const std::string prefix = TypePrefix(type, timeline);
+      Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
+    }
+    Check(db_->Write(write_options_, &batch));
+  }
+
+  void Flush() override { Check(db_->Flush(rocksdb::FlushOptions())); }
+
+ private:
+  static void AddInodes(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at, const Mutations& mutations) {
+    for (const InodeMutation& m : mutations.inodes) {
+      Check(batch->Put(WithInstant(InodePrefix(timeline, m.ino), at), m.inode ? m.inode->Encode(at) : ""));
+      if (!m.inode) {
+        Check(batch->Delete(OrphanKey(timeline, m.ino)));
+      } else if (m.inode->nlink == 0) {
+        Check(batch->Put(OrphanKey(timeline, m.ino), ""));
+      }
+    }
+  }
+
+  void AddNames(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at, const Mutations& mutations) const {
+    for (const NameMutation& m : mutations.names) {
+      const uint64_t cookie = NameCookie(name_seed_, m.name);
+      const std::string value = EncodeNameValue({m.ino, m.type});
+      Check(batch->Put(WithInstant(NamePrefix(timeline, m.parent, cookie, m.name), at), value));
+      const std::string head_key = HeadNameKey(timeline, m.parent, cookie, m.name);
+      Check(m.ino != 0 ? batch->Put(head_key, value) : batch->Delete(head_key));
+    }
+  }
+
+  std::unique_ptr<rocksdb::DB> db_;
+  rocksdb::WriteOptions write_options_;
+  std::atomic<uint64_t> unflushed_bytes_{0};
+};
+
+rocksdb::Options RocksOptions(const Index::Options& options) {
+  rocksdb::Options rocks;
+  rocks.create_if_missing = true;
+  rocks.write_buffer_size = kMemtableBytes;
+  rocks.max_write_buffer_number = 4;
+  rocks.max_background_jobs = 2;
+  rocks.compression = rocksdb::kLZ4Compression;
+  rocks.level_compaction_dynamic_level_bytes = true;
+  rocks.max_open_files = 512;
+  rocks.info_log_level = rocksdb::WARN_LEVEL;
+  rocks.keep_log_file_num = 2;
+  rocks.max_log_file_size = 1 << 20;
+  rocks.stats_dump_period_sec = 0;
+  rocks.stats_persist_period_sec = 0;
+  rocks.listeners.push_back(std::make_shared<FlushListener>(options.before_flush));
+  // Directories that are filled and emptied leave runs of deleted keys; compact those soon, readdir walks them.
+  rocks.table_properties_collector_factories.push_back(rocksdb::NewCompactOnDeletionCollectorFactory(16384, 8192));
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return rocks;
+}
+
+}  // namespace
+
+std::unique_ptr<Index> Index::Open(Options options) {
+  rocksdb::DB* db = nullptr;
+  Check(rocksdb::DB::Open(RocksOptions(options), options.path.string(), &db));
+  return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed);
+}
+
+std::optional<Covered> Index::FindCovered(TimelineId timeline) {
+  const auto value = Get(CoveredKey(timeline));
+  if (!value) return std::nullopt;
+  Decoder in(*value);
+  Covered covered;
+  covered.position.segment = in.Number<uint32_t>();
+  covered.position.offset = in.Number<uint32_t>();
+  covered.instant.ns = in.Varint();
+  covered.totals.bytes = in.Varint();
+  covered.totals.inodes = in.Varint();
+  in.ExpectEnd();
+  return covered;
+}
+
+std::optional<Sample> Index::FindSample(TimelineId timeline, Instant at) {
+  const auto version = FindVersion(SamplePrefix(timeline), at);
+  if (!version) return std::nullopt;
+  Decoder in(version->value);
+  Sample sample;
+  sample.position.segment = in.Number<uint32_t>();
+  sample.position.offset = in.Number<uint32_t>();
+  sample.totals.bytes = in.Varint();
+  sample.totals.inodes = in.Varint();
+  in.ExpectEnd();
+  return sample;
+}
+
+std::string EncodeNameValue(const NameValue& value) {
+  std::string out;
+  if (value.ino == 0) return out;
+  PutVarint(&out, value.ino);
+  PutVarint(&out, value.type);
+  return out;
+}
+
+NameValue DecodeNameValue(std::string_view bytes) {
+  NameValue value;
+  if (bytes.empty()) return value;
+  Decoder in(bytes);
+  value.ino = in.Varint();
+  value.type = in.Number<uint32_t>();
+  in.ExpectEnd();
+  if (value.ino == 0) Decoder::Fail();
+  return value;
+}
+
+}  // namespace rewind

@@ -1,0 +1,111 @@
+// The index: "what is the newest version of this key at or before T", in RocksDB.
+//
+// The journals are its log: RocksDB's own is off. A commit is in memory until a flush; each carries the position up to
+// which it covers the journal, in the same atomic batch, so that after a crash the journal is replayed from there.
+// A flush never gets ahead of the journals: `before_flush` makes them durable first.
+//
+// Thread safety: all methods may be called from any thread; commits to one timeline must come in instant order.
+// Errors: Refused(EIO), or Refused(ENOSPC) when the disk is full.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metadata/keys.h"
+#include "metadata/mutation.h"
+
+namespace rw {
+
+// A byte position in a timeline's journal.
+struct JournalPosition {
+  uint32_t segment = 0;
+  uint32_t offset = 0;
+  friend auto operator<=>(const JournalPosition&, const JournalPosition&) = default;
+};
+
+// What a timeline's head holds after an operation.
+struct Totals {
+  uint64_t bytes = 0;   // of contents, as Inode::allocated counts
+  uint64_t inodes = 0;
+  friend bool operator==(const Totals&, const Totals&) = default;
+};
+
+// The index holds everything in the journal before `position`.
+struct Covered {
+  JournalPosition position;
+  Instant instant;  // of the newest record covered
+  Totals totals;    // after it
+};
+
+// A record known by its place: where a scan for an instant can start.
+struct Sample {
+  JournalPosition position;  // of the record's first byte
+  Totals totals;             // after it
+};
+
+class Index {
+ public:
+  struct Options {
+    std::filesystem::path path;
+    uint64_t name_seed = 0;              // for NameCookie
+    std::function<void()> before_flush;  // called from RocksDB's threads
+  };
+  struct Version {
+    Instant at;
+    std::string value;
+  };
+
+  // Walks keys in order, within one prefix. Sees the index as it was when it was made. Not thread-safe.
+  class Cursor {
+   public:
+    virtual ~Cursor() = default;
+    virtual void Seek(std::string_view key) = 0;  // to the first key >= `key`
+    virtual void Next() = 0;
+    virtual bool Valid() = 0;  // throws Refused(EIO) if the index is damaged here
+    virtual std::string_view key() const = 0;  // valid until the cursor moves
+    virtual std::string_view value() const = 0;
+  };
+
+  static std::unique_ptr<Index> Open(Options options);
+  virtual ~Index() = default;  // flushes
+
+  uint64_t name_seed() const { return name_seed_; }
+
+  // Commits the (resolved) mutations of one record. `journal_bytes` is the record's size; `sample` asks for a sample.
+  virtual void Commit(TimelineId timeline, Instant at, const Mutations& mutations, const Covered& covered,
+                      uint32_t journal_bytes, const std::optional<Sample>& sample) = 0;
+
+  virtual std::optional<std::string> Get(std::string_view key) = 0;
+  // The newest version at or before `at` of the key with this prefix; an empty value means that it ended.
+  virtual std::optional<Version> FindVersion(std::string prefix, Instant at) = 0;
+  virtual std::unique_ptr<Cursor> NewCursor(std::string prefix) = 0;
+
+  std::optional<Covered> FindCovered(TimelineId timeline);
+  std::optional<Sample> FindSample(TimelineId timeline, Instant at);
+
+  // Puts derived entries that no journal needs to know of.
+  virtual void PutDerived(const std::vector<std::pair<std::string, std::string>>& entries) = 0;
+  // Deletes everything of a timeline but its catalog entry.
+  virtual void DropTimeline(TimelineId timeline) = 0;
+  // Makes all commits so far durable.
+  virtual void Flush() = 0;
+
+ protected:
+  uint64_t name_seed_ = 0;
+};
+
+// Values of names, for those who read them through a cursor.
+struct NameValue {
+  Ino ino = 0;  // 0: ended
+  uint32_t type = 0;
+};
+std::string EncodeNameValue(const NameValue& value);
+NameValue DecodeNameValue(std::string_view value);
+
+}  // namespace rewind

@@ -1,0 +1,124 @@
+#include "metadata/mutation.h"
+
+#include "metadata/coding.h"
+
+namespace rw {
+namespace {
+
+// Stored on disk: never renumber.
+enum Tag : uint8_t {
+  kInodePut = 1,
+  kInodeEnd = 2,
+  kNamePut = 3,
+  kNameEnd = 4,
+  kChunkPut = 5,
+  kXattrPut = 6,
+  kXattrEnd = 7,
+  kCatalogPut = 8,
+  kCatalogEnd = 9,
+};
+
+void PutTag(std::string* out, Tag tag) { out->push_back(static_cast<char>(tag)); }
+
+}  // namespace
+
+void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
+  for (const InodeMutation& m : inodes) {
+    PutTag(out, m.inode ? kInodePut : kInodeEnd);
+    PutVarint(out, m.ino);
+    if (m.inode) PutBytes(out, m.inode->Encode(at));
+  }
+  for (const NameMutation& m : names) {
+    PutTag(out, m.ino != 0 ? kNamePut : kNameEnd);
+    PutVarint(out, m.parent);
+    PutBytes(out, m.name);
+    if (m.ino != 0) {
+      PutVarint(out, m.ino);
+      PutVarint(out, m.type);
+    }
+  }
+  for (const ChunkMutation& m : chunks) {
+    PutTag(out, kChunkPut);
+    PutVarint(out, m.ino);
+    PutVarint(out, m.chunk);
+    PutBytes(out, m.version.Encode(own));
+  }
+  for (const XattrMutation& m : xattrs) {
+    PutTag(out, m.value ? kXattrPut : kXattrEnd);
+    PutVarint(out, m.ino);
+    PutBytes(out, m.name);
+    if (m.value) PutBytes(out, *m.value);
+  }
+  for (const CatalogMutation& m : catalog) {
+    PutTag(out, m.value ? kCatalogPut : kCatalogEnd);
+    PutBytes(out, m.key);
+    if (m.value) PutBytes(out, *m.value);
+  }
+}
+
+Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) {
+  Mutations out;
+  Decoder in(bytes);
+  while (!in.empty()) {
+    const auto tag = static_cast<Tag>(in.Take(1).front());
+    switch (tag) {
+      case kInodePut:
+      case kInodeEnd: {
+        InodeMutation& m = out.inodes.emplace_back();
+        m.ino = in.Varint();
+        if (tag == kInodePut) m.inode = Inode::Decode(in.Bytes(), at);
+        break;
+      }
+      case kNamePut:
+      case kNameEnd: {
+        NameMutation& m = out.names.emplace_back();
+        m.parent = in.Varint();
+        m.name = in.Bytes();
+        if (tag == kNamePut) {
+          m.ino = in.Varint();
+          m.type = in.Number<uint32_t>();
+          if (m.ino == 0) Decoder::Fail();
+        }
+        break;
+      }
+      case kChunkPut: {
+        ChunkMutation& m = out.chunks.emplace_back();
+        m.ino = in.Varint();
+        m.chunk = in.Varint();
+        m.version = ChunkVersion::Decode(in.Bytes(), own);
+        break;
+      }
+      case kXattrPut:
+      case kXattrEnd: {
+        XattrMutation& m = out.xattrs.emplace_back();
+        m.ino = in.Varint();
+        m.name = in.Bytes();
+        if (tag == kXattrPut) m.value = in.Bytes();
+        break;
+      }
+      case kCatalogPut:
+      case kCatalogEnd: {
+        CatalogMutation& m = out.catalog.emplace_back();
+        m.key = in.Bytes();
+        if (tag == kCatalogPut) m.value = in.Bytes();
+        break;
+      }
+      default:
+        Decoder::Fail();
+    }
+  }
+  return out;
+}
+
+void Mutations::Resolve(TimelineId own, uint32_t segment, uint32_t first_frame_position) {
+  for (ChunkMutation& m : chunks) {
+    for (Extent& extent : m.version.extents) {
+      if (extent.segment != Extent::kThisRecord) continue;
+      extent.timeline = own;
+      extent.segment = segment;
+      extent.frame_position += first_frame_position;
+    }
+  }
+}
+
+}  // namespace rewind
