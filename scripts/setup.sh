@@ -13,9 +13,9 @@ EOF
 }
 
 build=(build-essential cmake ninja-build pkg-config ccache libfuse3-dev librocksdb-dev libspdlog-dev libfmt-dev
-  nlohmann-json3-dev libcpp-httplib-dev libcli11-dev libxxhash-dev)
+  nlohmann-json3-dev libcpp-httplib-dev libcli11-dev libxxhash-dev libgtest-dev libgmock-dev)
 story=(busybox-static sqlite3 jq)
-test=(libgtest-dev libgmock-dev python3 fuse3 attr acl util-linux postgresql postgresql-contrib clang-format
+test=(python3 fuse3 attr acl util-linux postgresql postgresql-contrib clang-format
   clang-tidy)
 
 wanted=()
