@@ -136,6 +136,15 @@ class RocksIndex : public Index {
     return std::make_unique<RocksCursor>(db_.get(), std::move(prefix));
   }
 
+  Ino LastIno(TimelineId timeline) override {
+    const std::string prefix = TypePrefix(KeyType::kInode, timeline);
+    const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator({}));
+    iterator->SeekForPrev(AfterPrefix(prefix));
+    Check(iterator->status());
+    if (!iterator->Valid() || !ToView(iterator->key()).starts_with(prefix)) return 0;
+    return GetBigEndian<uint64_t>(iterator->key().data() + prefix.size());
+  }
+
   void PutDerived(const std::vector<std::pair<std::string, std::string>>& entries) override {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : entries) Check(batch.Put(key, value));

@@ -86,6 +86,8 @@ class Index {
   virtual std::optional<Version> FindVersion(std::string prefix, Instant at) = 0;
   virtual std::unique_ptr<Cursor> NewCursor(std::string prefix) = 0;
 
+  // The greatest inode number of which the timeline has a version; 0 if none.
+  virtual Ino LastIno(TimelineId timeline) = 0;
   std::optional<Covered> FindCovered(TimelineId timeline);
   std::optional<Sample> FindSample(TimelineId timeline, Instant at);
 

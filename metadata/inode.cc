@@ -15,7 +15,8 @@ enum Flags : uint32_t {
   kHasCuts = 1 << 5,
   kHasParent = 1 << 6,
   kSparse = 1 << 7,  // `allocated` differs from `size`
-  kAllFlags = (1 << 8) - 1,
+  kHasCapability = 1 << 8,
+  kAllFlags = (1 << 9) - 1,
 };
 
 void PutTime(std::string* out, FileTime time) {
@@ -44,6 +45,7 @@ std::string Inode::Encode(Instant at) const {
   if (!cuts.empty()) flags |= kHasCuts;
   if (parent != 0) flags |= kHasParent;
   if (allocated != size) flags |= kSparse;
+  if (has_capability) flags |= kHasCapability;
 
   std::string out;
   PutVarint(&out, flags);
@@ -79,6 +81,7 @@ Inode Inode::Decode(std::string_view value, Instant at) {
   inode.uid = in.Number<uint32_t>();
   inode.gid = in.Number<uint32_t>();
   inode.nlink = in.Number<uint32_t>();
+  inode.has_capability = (flags & kHasCapability) != 0;
   inode.size = in.Varint();
   inode.allocated = (flags & kSparse) ? in.Varint() : inode.size;
   inode.atime = (flags & kAtimeStored) ? GetTime(&in) : now;

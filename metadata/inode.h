@@ -42,6 +42,7 @@ struct Inode {
   Ino parent = 0;          // of a directory
   FileTime atime, mtime, ctime;
   std::string target;      // of a symlink
+  bool has_capability = false;  // it has a security.capability xattr, which a write must remove
   std::vector<Cut> cuts;   // increasing sizes and increasing instants; at most kMaxCuts
 
   static constexpr size_t kMaxCuts = 8;

@@ -1,0 +1,232 @@
+#include "fs/journal.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "metadata/coding.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+// Segments double from small to large, so that an empty volume stays small and a large one has few files.
+uint64_t SegmentCapacity(uint32_t number, uint64_t record_bytes) {
+  const uint64_t planned = std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
+  const uint64_t needed = kSegmentHeaderBytes + record_bytes + kRecordHeaderBytes;
+  return std::max(planned, (needed + kMinSegmentBytes - 1) / kMinSegmentBytes * kMinSegmentBytes);
+}
+
+iovec Part(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+
+}  // namespace
+
+Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from,
+                 Instant after, bool clean, const std::function<void(const ScannedRecord&)>& replay)
+    : files_(files), directory_(std::move(directory)), timeline_(timeline) {
+  files_->MakeDirectory(directory_);
+  JournalScanner scanner(files_, directory_, timeline_, from, after);
+  std::set<uint32_t> replayed;
+  while (const auto record = scanner.Next()) {
+    replay(*record);
+    replayed.insert(record->position.segment);
+  }
+  last_instant_ = scanner.last_instant();
+  const JournalPosition end = scanner.end();
+  const bool sealed = scanner.sealed();
+  if (scanner.LaterRecordsProveDamage()) {
+    throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() + " at byte " +
+                           std::to_string(end.offset) + ", sound records follow");
+  }
+  RemoveSegmentsAfter(end.segment);
+  if (end.segment != 0 && !sealed) {
+    current_ = files_->Open(directory_ / SegmentFileName(end.segment), FileLayer::Mode::kReadWrite);
+    std::string header(kSegmentHeaderBytes, '\0');
+    header.resize(current_->ReadAt(header, 0));
+    current_header_ = SegmentHeader::Decode(header).value();
+    capacity_ = current_->Size();
+    if (!clean) EraseTornTail(end.offset);
+  }
+  // The index is about to hold what was replayed, and may not get ahead of the journal.
+  for (const uint32_t number : replayed) {
+    files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kReadWrite)->SyncData();
+  }
+  if (!replayed.empty()) files_->SyncDirectory(directory_);
+  appended_ = Pack(end);
+  durable_ = Pack(end);
+}
+
+void Journal::RemoveSegmentsAfter(uint32_t last) {
+  // They follow a torn record, or were just being made: nothing in them was kept.
+  bool removed = false;
+  for (const uint32_t number : ListSegments(files_, directory_)) {
+    if (number <= last) continue;
+    files_->Remove(directory_ / SegmentFileName(number));
+    removed = true;
+  }
+  if (removed) files_->SyncDirectory(directory_);
+}
+
+void Journal::EraseTornTail(uint32_t end) {
+  // What is torn must not come back as a record when later ones are written over its beginning.
+  std::vector<char> buffer(1 << 20);
+  for (uint64_t at = end; at < capacity_; at += buffer.size()) {
+    const size_t got = current_->ReadAt(buffer, at);
+    if (std::all_of(buffer.begin(), buffer.begin() + static_cast<ptrdiff_t>(got), [](char c) { return c == 0; })) continue;
+    current_->Zero(end, capacity_ - end);
+    current_->SyncData();
+    return;
+  }
+}
+
+void Journal::CheckUsable() const {
+  if (broken_) throw Refused(EIO, "journal " + directory_.string() + " failed earlier; reopen it");
+}
+
+Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
+                                  std::span<const char> data) {
+  CheckUsable();
+  RecordHeader header;
+  header.type = type;
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.data_bytes = static_cast<uint32_t>(data.size());
+  header.instant = instant;
+  header.unique = unique;
+  const uint64_t total = header.TotalBytes();
+  if (total > kMaxSegmentBytes / 2) throw Refused(EFBIG, "operation too large for one record");
+  if (current_ == nullptr || end().offset + total + kRecordHeaderBytes > capacity_) Roll(total, instant);
+
+  const JournalPosition at = end();
+  header.generation = current_header_.generation;
+  header.durable = Unpack(durable_.load(std::memory_order_relaxed));
+  const std::string head = EncodeRecordHeader(header, body, at.offset);
+  const uint32_t first_frame = at.offset + header.frames_offset();
+
+  std::vector<uint32_t> checksums;
+  std::vector<iovec> parts;
+  const size_t frames = (data.size() + kFrameDataBytes - 1) / kFrameDataBytes;
+  checksums.reserve(frames);
+  parts.reserve(2 + 2 * frames);
+  parts.push_back(Part(head));
+  const std::string_view bytes(data.data(), data.size());
+  for (size_t from = 0; from < bytes.size(); from += kFrameDataBytes) {
+    const std::string_view frame = bytes.substr(from, kFrameDataBytes);
+    const auto place = static_cast<uint32_t>(first_frame + from / kFrameDataBytes * kFrameBytes);
+    checksums.push_back(FrameChecksum(frame, header.generation, place));
+    parts.push_back(Part({reinterpret_cast<const char*>(&checksums.back()), sizeof(uint32_t)}));
+    parts.push_back(Part(frame));
+  }
+  static constexpr std::array<char, kRecordAlignment> kZeros{};
+  const uint64_t unpadded = header.frames_offset() + FramedBytes(data.size());
+  if (total > unpadded) parts.push_back(Part({kZeros.data(), total - unpadded}));
+
+  try {
+    current_->WriteAt(parts, at.offset);
+  } catch (const Refused&) {
+    EraseFailedWrite(at.offset, total);
+    throw;
+  }
+  last_instant_ = instant;
+  Appended appended;
+  appended.record = at;
+  appended.next = {at.segment, static_cast<uint32_t>(at.offset + total)};
+  appended.first_frame = first_frame;
+  appended.bytes = static_cast<uint32_t>(total);
+  appended_.store(Pack(appended.next), std::memory_order_release);
+  return appended;
+}
+
+void Journal::EraseFailedWrite(uint64_t offset, uint64_t bytes) {
+  try {
+    current_->Zero(offset, bytes);
+  } catch (const Refused&) {
+    broken_ = true;
+  }
+}
+
+void Journal::Roll(uint64_t record_bytes, Instant instant) {
+  SegmentHeader header;
+  header.timeline = timeline_;
+  header.number = end().segment + 1;
+  header.generation = instant.ns;
+  const auto path = directory_ / SegmentFileName(header.number);
+  const uint64_t capacity = SegmentCapacity(header.number, record_bytes);
+  std::shared_ptr<File> file;
+  try {
+    file = files_->Open(path, FileLayer::Mode::kCreate);
+    file->Allocate(capacity);
+    const std::string bytes = header.Encode();
+    const iovec part = Part(bytes);
+    file->WriteAt({&part, 1}, 0);
+  } catch (const Refused&) {
+    if (file != nullptr) files_->Remove(path);  // nothing has happened: the operation can be tried again
+    throw;
+  }
+  if (current_ != nullptr) Seal();
+  const std::lock_guard lock(mutex_);
+  if (current_ != nullptr) sealed_unsynced_.push_back(std::move(current_));
+  current_ = std::move(file);
+  current_header_ = header;
+  capacity_ = capacity;
+  directory_dirty_ = true;
+  appended_.store(Pack({header.number, kSegmentHeaderBytes}), std::memory_order_release);
+}
+
+void Journal::Seal() {
+  RecordHeader header;
+  header.type = RecordType::kSegmentEnd;
+  header.instant = last_instant_;
+  header.generation = current_header_.generation;
+  header.durable = Unpack(durable_.load(std::memory_order_relaxed));
+  const uint32_t at = end().offset;
+  const std::string bytes = EncodeRecordHeader(header, {}, at);
+  const iovec part = Part(bytes);
+  try {
+    current_->WriteAt({&part, 1}, at);
+    current_->Truncate(at + kRecordHeaderBytes);
+  } catch (const Refused&) {
+    broken_ = true;
+    throw;
+  }
+}
+
+void Journal::Sync() {
+  const uint64_t want = appended_.load(std::memory_order_acquire);
+  std::unique_lock lock(mutex_);
+  while (durable_.load() < want) {
+    CheckUsable();
+    if (syncing_) {  // somebody's sync is under way; what it does not cover, the next one will, for all who wait
+      synced_.wait(lock);
+      continue;
+    }
+    syncing_ = true;
+    const uint64_t target = appended_.load(std::memory_order_acquire);
+    std::vector<std::shared_ptr<File>> files = sealed_unsynced_;
+    const size_t sealed_count = files.size();
+    if (current_ != nullptr) files.push_back(current_);
+    const bool sync_directory = directory_dirty_;
+    directory_dirty_ = false;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      for (const auto& file : files) file->SyncData();
+      if (sync_directory) files_->SyncDirectory(directory_);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    syncing_ = false;
+    if (failure) {
+      broken_ = true;
+    } else {
+      sealed_unsynced_.erase(sealed_unsynced_.begin(), sealed_unsynced_.begin() + static_cast<ptrdiff_t>(sealed_count));
+      durable_ = target;
+    }
+    synced_.notify_all();
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace rw

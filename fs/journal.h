@@ -1,0 +1,88 @@
+// The journal of one timeline: the truth about it, and the log of the index (metadata/FORMAT.md, "Journal").
+//
+// A record that Append has returned from survives the process; one that Sync has returned from survives the machine.
+// Nothing that was appended is ever rewritten in place.
+//
+// Thread safety: Append is the caller's to serialise; everything else may be called from any thread.
+// Errors: Refused with the errno of the call that failed. After a failed write that may have left something behind, or
+// a failed sync, the journal refuses everything with EIO until it is opened again: what the kernel still holds cannot
+// be known.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/record.h"
+#include "fs/scanner.h"
+
+namespace rw {
+
+class Journal {
+ public:
+  struct Appended {
+    JournalPosition record;
+    JournalPosition next;
+    uint32_t first_frame = 0;  // in the segment
+    uint32_t bytes = 0;        // on disk, padding included
+  };
+
+  // Opens the journal in `directory` (made if absent) and hands every record from `from` on, which must be where a
+  // record ended, to `replay`. Cuts what a crash has torn off, unless the journal is known to have been closed
+  // (`clean`). What was replayed is durable. Throws Refused(EIO) for damage.
+  Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from, Instant after,
+          bool clean, const std::function<void(const ScannedRecord&)>& replay);
+
+  // `instant` must be greater than that of every record before.
+  Appended Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
+                  std::span<const char> data);
+
+  // Everything appended before the call survives the machine when this returns. Calls at the same time share one
+  // fdatasync.
+  void Sync();
+
+  Instant last_instant() const { return last_instant_; }  // of the newest record; the appender's to read
+  JournalPosition end() const { return Unpack(appended_.load(std::memory_order_acquire)); }
+
+ private:
+  static uint64_t Pack(JournalPosition p) { return uint64_t{p.segment} << 32 | p.offset; }
+  static JournalPosition Unpack(uint64_t p) {
+    return {static_cast<uint32_t>(p >> 32), static_cast<uint32_t>(p)};
+  }
+
+  void RemoveSegmentsAfter(uint32_t last);
+  void EraseTornTail(uint32_t end);
+  void EraseFailedWrite(uint64_t offset, uint64_t bytes);
+  void Roll(uint64_t record_bytes, Instant instant);
+  void Seal();
+  void CheckUsable() const;
+
+  FileLayer* files_;
+  std::filesystem::path directory_;
+  TimelineId timeline_;
+  Instant last_instant_;  // the appender's
+
+  // The current segment; the appender's, and read by Sync under mutex_.
+  std::shared_ptr<File> current_;
+  SegmentHeader current_header_;
+  uint64_t capacity_ = 0;
+
+  std::atomic<uint64_t> appended_{0};  // packed position after the newest record
+  std::atomic<uint64_t> durable_{0};   // packed position before which all is on the disk
+  std::atomic<bool> broken_{false};
+
+  std::mutex mutex_;  // guards what follows, and changes of current_
+  std::condition_variable synced_;
+  bool syncing_ = false;
+  bool directory_dirty_ = false;
+  std::vector<std::shared_ptr<File>> sealed_unsynced_;
+};
+
+}  // namespace rw

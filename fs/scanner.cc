@@ -1,0 +1,161 @@
+#include "fs/scanner.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "metadata/coding.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+constexpr uint64_t kWindowBytes = 1 << 20;
+
+}  // namespace
+
+std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
+  std::vector<uint32_t> numbers;
+  for (const std::string& name : files->List(directory)) {
+    if (const auto number = ParseSegmentFileName(name)) numbers.push_back(*number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
+                               JournalPosition from, Instant after)
+    : files_(files),
+      directory_(std::move(directory)),
+      timeline_(timeline),
+      segments_(ListSegments(files, directory_)),
+      position_(from),
+      last_instant_(after) {
+  if (position_.segment == 0) {
+    sealed_ = true;  // nothing before the first segment
+    return;
+  }
+  if (!OpenSegment(position_.segment)) {
+    throw Refused(EIO, "missing or damaged segment " + (directory_ / SegmentFileName(position_.segment)).string());
+  }
+}
+
+bool JournalScanner::OpenSegment(uint32_t number) {
+  if (!std::binary_search(segments_.begin(), segments_.end(), number)) return false;
+  file_ = files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kRead);
+  window_.clear();
+  window_offset_ = 0;
+  const auto header = SegmentHeader::Decode(Fetch(0, kSegmentHeaderBytes));
+  if (!header || header->timeline != timeline_ || header->number != number) {
+    file_.reset();
+    return false;
+  }
+  header_ = *header;
+  return true;
+}
+
+std::string_view JournalScanner::Fetch(uint64_t offset, uint64_t bytes) {
+  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
+    window_.resize(std::max(bytes, kWindowBytes));
+    window_.resize(file_->ReadAt(window_, offset));
+    window_offset_ = offset;
+  }
+  return std::string_view(window_).substr(offset - window_offset_, bytes);
+}
+
+std::optional<ScannedRecord> JournalScanner::Next() {
+  for (;;) {
+    if (sealed_) {
+      // The next segment begins where this one was sealed, if that was got round to.
+      const auto next = std::upper_bound(segments_.begin(), segments_.end(), position_.segment);
+      if (next == segments_.end()) return std::nullopt;
+      const JournalPosition before = position_;
+      if ((before.segment != 0 && *next != before.segment + 1) || !OpenSegment(*next) ||
+          header_.generation <= last_instant_.ns) {
+        return std::nullopt;
+      }
+      position_ = {*next, kSegmentHeaderBytes};
+      sealed_ = false;
+    }
+    auto record = ReadRecord();
+    if (!record) return std::nullopt;
+    position_ = record->next;
+    if (record->header.type == RecordType::kSegmentEnd) {
+      sealed_ = true;
+      continue;
+    }
+    last_instant_ = record->header.instant;
+    return record;
+  }
+}
+
+std::optional<ScannedRecord> JournalScanner::ReadRecord() {
+  const auto header = DecodeRecordHeader(Fetch(position_.offset, kRecordHeaderBytes), header_.generation);
+  if (!header) return std::nullopt;
+  const bool end = header->type == RecordType::kSegmentEnd;
+  if (end ? header->instant < last_instant_ : header->instant <= last_instant_) return std::nullopt;
+  if (header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
+  if (!RecordChecks(Fetch(position_.offset, header->frames_offset()), header_.generation, position_.offset)) {
+    return std::nullopt;
+  }
+  if (!FramesCheck(*header, position_.offset + header->frames_offset())) return std::nullopt;
+  ScannedRecord record;
+  record.position = position_;
+  record.next = {position_.segment, static_cast<uint32_t>(position_.offset + header->TotalBytes())};
+  record.header = *header;
+  record.body = Fetch(position_.offset, header->frames_offset()).substr(kRecordHeaderBytes);
+  return record;
+}
+
+bool JournalScanner::FramesCheck(const RecordHeader& header, uint32_t first_frame) {
+  const std::string_view frames = Fetch(first_frame, FramedBytes(header.data_bytes));
+  if (frames.size() < FramedBytes(header.data_bytes)) return false;
+  uint32_t left = header.data_bytes;
+  for (uint32_t at = 0; left > 0;) {
+    const uint32_t length = std::min(left, kFrameDataBytes);
+    if (GetFixed<uint32_t>(frames.data() + at) !=
+        FrameChecksum(frames.substr(at + 4, length), header_.generation, first_frame + at)) {
+      return false;
+    }
+    at += 4 + length;
+    left -= length;
+  }
+  return true;
+}
+
+bool JournalScanner::LaterRecordsProveDamage() {
+  const JournalPosition end = position_;
+  if (file_ != nullptr && end.segment == header_.number && SegmentProvesDamage(end.offset, end)) return true;
+  for (const uint32_t number : segments_) {
+    if (number <= end.segment) continue;
+    if (OpenSegment(number)) {
+      if (SegmentProvesDamage(kSegmentHeaderBytes, end)) return true;
+    } else if (HeaderIsDamaged(number)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool JournalScanner::HeaderIsDamaged(uint32_t number) {
+  // A header fits a sector: a crash leaves all of it or zeros.
+  std::string header(kSegmentHeaderBytes, '\0');
+  const auto file = files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kRead);
+  header.resize(file->ReadAt(header, 0));
+  return std::any_of(header.begin(), header.end(), [](char c) { return c != 0; });
+}
+
+bool JournalScanner::SegmentProvesDamage(uint64_t from, JournalPosition end) {
+  for (uint64_t offset = from;; offset += kRecordAlignment) {
+    const std::string_view bytes = Fetch(offset, kRecordHeaderBytes);
+    if (bytes.size() < kRecordHeaderBytes) return false;
+    const auto header = DecodeRecordHeader(bytes, header_.generation);
+    if (!header || header->durable <= end || header->instant <= last_instant_ ||
+        header->TotalBytes() > kMaxSegmentBytes) {
+      continue;
+    }
+    if (RecordChecks(Fetch(offset, header->frames_offset()), header_.generation, static_cast<uint32_t>(offset))) return true;
+  }
+}
+
+}  // namespace rw

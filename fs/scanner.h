@@ -1,0 +1,67 @@
+// Reads a journal's records in order, verifying each: for recovery, and for looks at operations by their instants.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/file.h"
+#include "fs/record.h"
+#include "fs/segment.h"
+
+namespace rw {
+
+struct ScannedRecord {
+  JournalPosition position;
+  JournalPosition next;
+  RecordHeader header;
+  std::string_view body;  // valid until the next call
+};
+
+// The numbers of the segments in a timeline's directory, in order.
+std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory);
+
+// Not thread-safe. Errors: Refused for calls that fail; damage is an end, not an error.
+class JournalScanner {
+ public:
+  // Starts at `from`; segment 0 means at the first segment there is. Records must have instants after `after`.
+  JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from,
+                 Instant after);
+
+  // The next record that checks out, frames included; nothing at the end.
+  std::optional<ScannedRecord> Next();
+
+  // After Next has returned nothing: where the last sound record ends, and whether a segment was sealed there.
+  JournalPosition end() const { return position_; }
+  bool sealed() const { return sealed_; }
+  Instant last_instant() const { return last_instant_; }
+
+  // After Next has returned nothing: whether a record lies beyond the end that was written when the end was already
+  // durable. Then the end is not where a crash tore the journal but where the disk has lost something.
+  bool LaterRecordsProveDamage();
+
+ private:
+  bool OpenSegment(uint32_t number);
+  std::string_view Fetch(uint64_t offset, uint64_t bytes);  // shorter at the end of the file
+  std::optional<ScannedRecord> ReadRecord();
+  bool FramesCheck(const RecordHeader& header, uint32_t first_frame);
+  bool HeaderIsDamaged(uint32_t number);
+  bool SegmentProvesDamage(uint64_t from, JournalPosition end);
+
+  FileLayer* files_;
+  std::filesystem::path directory_;
+  TimelineId timeline_;
+  std::vector<uint32_t> segments_;
+  JournalPosition position_;
+  Instant last_instant_;
+  bool sealed_ = false;
+  std::unique_ptr<File> file_;
+  SegmentHeader header_;
+  std::string window_;
+  uint64_t window_offset_ = 0;
+};
+
+}  // namespace rw

@@ -1,0 +1,72 @@
+// The head of a timeline, open for writing: its journal, its view, and its counters.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "fs/journal.h"
+#include "metadata/clock.h"
+#include "metadata/head_names.h"
+#include "metadata/view.h"
+
+namespace rw {
+
+// What all volumes of a store share.
+struct StoreContext {
+  FileLayer* files = nullptr;
+  std::filesystem::path root;
+  Index* index = nullptr;
+  SegmentReader* segments = nullptr;
+  InstantClock* clock = nullptr;
+};
+
+struct Caller;
+
+class Timeline {
+ public:
+  // Recovers the journal into the index. `chain` is the head's.
+  Timeline(const StoreContext& context, TimelineRecord record, std::vector<View::Link> chain, bool clean);
+
+  const TimelineRecord& record() const { return record_; }
+  const View& view() const { return view_; }
+  Instant last_instant() const;  // of the newest operation; before any, when the timeline was made
+
+  // Everything below, but for Sync, is for the holder of this. An operation takes its instant and commits under it, so
+  // whoever has held it knows that no operation of an earlier instant is still under way.
+  std::mutex& mutex() { return mutex_; }
+
+  HeadNames& names() { return names_; }
+  const Totals& totals() const { return totals_; }
+  Ino NextIno() const { return next_ino_; }
+  Instant NextInstant() { return context_.clock->Next(); }
+
+  struct Operation {
+    RecordType type = RecordType::kSetAttr;
+    Instant instant;
+    uint64_t unique = 0;
+    RecordBody body;  // totals: of the timeline, after the operation
+    std::span<const char> data;
+  };
+  // Journal first, index second. `operation.body.mutations` is resolved when it returns; where the data went is returned.
+  Journal::Appended Commit(Operation* operation);
+
+  // Everything committed before the call survives the machine when this returns.
+  void Sync() { journal_->Sync(); }
+
+ private:
+  void Replay(const ScannedRecord& record);
+  void Apply(Instant at, RecordBody* body, const Journal::Appended& where);
+
+  StoreContext context_;
+  TimelineRecord record_;
+  View view_;
+  HeadNames names_;
+  std::mutex mutex_;
+  std::unique_ptr<Journal> journal_;
+  Totals totals_;
+  Ino next_ino_ = 0;
+  bool index_behind_ = false;  // a record is in the journal but not in the index: nothing more may be committed
+};
+
+}  // namespace rw
