@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 
-namespace rewind {
+namespace rw {
 namespace {
 
 constexpr size_t kMaxShownBytes = 100;
@@ -54,4 +54,4 @@ std::string Quoted(std::string_view text) {
   return out + '"';
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace rewind {
+namespace rw {
 
 // `text` in double quotes: control characters and bytes that are not UTF-8 become `\xNN`, quotes
 // and backslashes are escaped, and what is long is cut with its length said, so that a message
@@ -15,4 +15,4 @@ std::string Quoted(std::string_view text);
 // valid one.
 size_t Utf8Length(std::string_view text);
 
-}  // namespace rewind
+}  // namespace rw

@@ -8,7 +8,7 @@
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 
-namespace rewind {
+namespace rw {
 namespace {
 
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
@@ -226,4 +226,4 @@ Instant ParseTime(std::string_view text, Instant now) {
   return ParseAgo(text, now);
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,0 +1,94 @@
+#include "plugin/client.h"
+
+#include <httplib.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "metadata/refused.h"
+#include "plugin/settings.h"
+#include "plugin/unix_socket.h"
+
+namespace rw {
+namespace {
+
+namespace stdfs = std::filesystem;
+
+// As long as the engine waits for the slowest request, and a recovery before it.
+constexpr int kAnswerTimeoutSeconds = 600;
+
+class UnixClient : public httplib::ClientImpl {
+ public:
+  explicit UnixClient(stdfs::path socket)
+      : httplib::ClientImpl("localhost", 80), path_(std::move(socket)) {}
+  int connect_error() const { return connect_error_; }
+
+ private:
+  bool create_and_connect_socket(Socket& socket, httplib::Error& error) override {
+    int fd = ConnectTo(path_);
+    if (fd < 0) {
+      connect_error_ = errno;
+      error = httplib::Error::Connection;
+      return false;
+    }
+    socket.sock = fd;
+    return true;
+  }
+
+  const stdfs::path path_;
+  int connect_error_ = 0;
+};
+
+bool Listens(const stdfs::path& socket) {
+  int fd = ConnectTo(socket);
+  if (fd < 0) return false;
+  close(fd);
+  return true;
+}
+
+std::string Encode(const nlohmann::json& request) {
+  try {
+    return request.dump();
+  } catch (const nlohmann::json::exception&) {
+    throw Refused(EINVAL, "names and options must be UTF-8");
+  }
+}
+
+}  // namespace
+
+stdfs::path FindSocket(const std::string& given) {
+  if (!given.empty()) return given;
+  // A managed plugin's socket is in a directory named by the plugin's id.
+  const stdfs::path directory = stdfs::path(kDefaultSocket).parent_path();
+  std::error_code error;
+  for (const stdfs::directory_entry& entry : stdfs::directory_iterator(directory, error)) {
+    stdfs::path socket = entry.path() / stdfs::path(kDefaultSocket).filename();
+    if (entry.is_directory(error) && Listens(socket)) return socket;
+  }
+  return kDefaultSocket;
+}
+
+nlohmann::json Ask(const stdfs::path& socket, const std::string& endpoint,
+                   const nlohmann::json& request) {
+  UnixClient client(socket);
+  client.set_read_timeout(kAnswerTimeoutSeconds);
+  httplib::Result result = client.Post("/" + endpoint, Encode(request), "application/json");
+  if (!result && client.connect_error() != 0) {
+    throw Refused(client.connect_error(),
+                  "no daemon answers on " + socket.string() + ": " +
+                      std::strerror(client.connect_error()) +
+                      "; enable the plugin, run rewind serve, or name its socket with --socket");
+  }
+  if (!result) throw Refused(EIO, "the daemon on " + socket.string() + " ended before it answered");
+  nlohmann::json answer = nlohmann::json::parse(result->body, nullptr, false);
+  if (!answer.is_object() || !answer.contains("Err") || !answer["Err"].is_string()) {
+    throw Refused(EPROTO, "what answers on " + socket.string() + " is not rewind");
+  }
+  std::string refusal = answer["Err"].get<std::string>();
+  if (!refusal.empty()) throw Refused(EREMOTEIO, refusal);
+  return answer;
+}
+
+}  // namespace rw

@@ -1,0 +1,20 @@
+// The command line's side of the daemon's socket.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace rw {
+
+// Where the daemon listens: `given` if it is not empty, else the socket of a managed plugin of this
+// machine, else that of an unmanaged one.
+std::filesystem::path FindSocket(const std::string& given);
+
+// Asks the daemon at `socket` and returns its answer.
+// Throws Refused: with the daemon's own line if it refuses, ECONNREFUSED if there is none, EIO if
+// it goes away.
+nlohmann::json Ask(const std::filesystem::path& socket, const std::string& endpoint,
+                   const nlohmann::json& request);
+
+}  // namespace rw

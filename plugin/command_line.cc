@@ -1,0 +1,145 @@
+#include "plugin/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+#include "plugin/client.h"
+#include "plugin/commands.h"
+#include "plugin/mount_command.h"
+#include "plugin/options.h"
+#include "plugin/serve.h"
+#include "plugin/settings.h"
+
+namespace rw {
+namespace {
+
+// What the command line says; each command reads what concerns it.
+struct Arguments {
+  ServeSettings settings;
+  std::string socket;  // as given; empty if it is to be found
+  std::string name;
+  std::string directory;
+  std::string at;
+  std::vector<std::string> options;
+  bool json = false;
+};
+
+// Options whose values come from the environment if they are not given.
+void AddServe(CLI::App& app, Arguments& arguments) {
+  CLI::App* serve = app.add_subcommand("serve", "Run the daemon in the foreground");
+  for (const Setting& setting : kSettings) {
+    serve->add_option(setting.flag, arguments.settings.*setting.value, setting.meaning)
+        ->envname(setting.environment)
+        ->type_name(setting.argument)
+        ->capture_default_str();
+  }
+  serve->final_callback([&arguments] { Serve(arguments.settings); });
+}
+
+// A subcommand that asks the daemon: `run` gets the daemon's socket.
+CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* meaning,
+                     std::function<void(const std::filesystem::path&)> run) {
+  CLI::App* command = app.add_subcommand(name, meaning);
+  command->add_option("--socket", arguments.socket, "the daemon's socket (default: it is found)")
+      ->envname("REWIND_SOCKET")
+      ->type_name("PATH");
+  command->final_callback([&arguments, run] { run(FindSocket(arguments.socket)); });
+  return command;
+}
+
+void AddName(CLI::App* command, Arguments& arguments) {
+  command->add_option("NAME", arguments.name, "the volume")->required();
+}
+
+void AddJson(CLI::App* command, Arguments& arguments) {
+  command->add_flag("--json", arguments.json, "print JSON");
+}
+
+void AddVolumeCommands(CLI::App& app, Arguments& arguments) {
+  CLI::App* create =
+      AddCommand(app, arguments, "create", "Make a volume", [&arguments](const auto& socket) {
+        CreateCommand(socket, arguments.name, arguments.options);
+      });
+  AddName(create, arguments);
+  create
+      ->add_option("-o,--opt", arguments.options,
+                   "one of " + VolumeOptionList() + "; -o help explains them")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  AddJson(AddCommand(app, arguments, "ls", "List the volumes",
+                     [&arguments](const auto& socket) { ListCommand(socket, arguments.json); }),
+          arguments);
+  CLI::App* inspect = AddCommand(
+      app, arguments, "inspect", "Show what is known about a volume",
+      [&arguments](const auto& socket) { InspectCommand(socket, arguments.name, arguments.json); });
+  AddName(inspect, arguments);
+  AddJson(inspect, arguments);
+  CLI::App* now = AddCommand(
+      app, arguments, "now", "Print the instant that separates what was done from what will be",
+      [&arguments](const auto& socket) { NowCommand(socket, arguments.name, arguments.json); });
+  AddName(now, arguments);
+  AddJson(now, arguments);
+  AddName(AddCommand(app, arguments, "rm", "Remove a volume and its history",
+                     [&arguments](const auto& socket) { RemoveCommand(socket, arguments.name); }),
+          arguments);
+}
+
+void AddMountCommands(CLI::App& app, Arguments& arguments) {
+  CLI::App* mount =
+      AddCommand(app, arguments, "mount", "Mount a volume on a directory of this machine",
+                 [&arguments](const auto& socket) {
+                   std::optional<std::string> at;
+                   if (!arguments.at.empty()) at = arguments.at;
+                   MountOn(socket, arguments.name, arguments.directory, at);
+                 });
+  AddName(mount, arguments);
+  mount->add_option("DIR", arguments.directory, "an existing directory")->required();
+  mount
+      ->add_option("--at", arguments.at,
+                   "show it read-only as it was at a time: " + std::string(kTimeSyntax))
+      ->type_name("TIME");
+  CLI::App* umount =
+      AddCommand(app, arguments, "umount", "Undo rewind mount",
+                 [&arguments](const auto& socket) { UmountFrom(socket, arguments.directory); });
+  umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
+}
+
+std::string OneLine(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("rewind: Docker volumes that remember every write", "rewind");
+  app.set_version_flag("--version", std::string("rewind ") + REWIND_VERSION);
+  app.require_subcommand(1);
+  app.footer("Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 usage.");
+  AddServe(app, arguments);
+  AddVolumeCommands(app, arguments);
+  AddMountCommands(app, arguments);
+  app.add_subcommand("version", "Print the version")->final_callback([] {
+    std::cout << "rewind " << REWIND_VERSION << std::endl;
+  });
+  try {
+    app.parse(argc, argv);
+    return kExitDone;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::cerr << "rewind: " << OneLine(error.what()) << "; rewind --help tells more" << std::endl;
+    return kExitUsage;
+  } catch (const std::exception& error) {
+    std::cerr << "rewind: " << OneLine(error.what()) << std::endl;
+    return kExitRefused;
+  }
+}
+
+}  // namespace rw

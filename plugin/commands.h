@@ -1,0 +1,18 @@
+// What the commands print, given what the daemon answers. Each throws Refused.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace rw {
+
+// `options` are `key=value`, or `key` alone.
+void CreateCommand(const std::filesystem::path& socket, const std::string& name,
+                   const std::vector<std::string>& options);
+void ListCommand(const std::filesystem::path& socket, bool json);
+void InspectCommand(const std::filesystem::path& socket, const std::string& name, bool json);
+void RemoveCommand(const std::filesystem::path& socket, const std::string& name);
+void NowCommand(const std::filesystem::path& socket, const std::string& name, bool json);
+
+}  // namespace rw

@@ -1,0 +1,172 @@
+#include "plugin/options.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+
+#include "fs/volume.h"
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+
+namespace rw {
+namespace {
+
+[[noreturn]] void Refuse(const std::string& message) { throw Refused(EINVAL, message); }
+
+std::optional<uint32_t> ToNumber(std::string_view text, int base) {
+  uint32_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// The largest id is "no id" to chown(2).
+uint32_t ParseId(const char* option, std::string_view value) {
+  std::optional<uint32_t> id = ToNumber(value, 10);
+  if (!id || *id == UINT32_MAX) {
+    Refuse(std::string(option) + "=" + Quoted(value) +
+           " refused: it must be a number from 0 to 4294967294");
+  }
+  return *id;
+}
+
+void SetSource(SourceKind kind, std::string_view source, CreateRequest& request) {
+  if (request.source_kind != SourceKind::kNone) {
+    Refuse("at most one of snapshot-of, clone-of and rollback can be given");
+  }
+  request.source_kind = kind;
+  request.source = source;
+}
+
+constexpr VolumeOption kOptions[] = {
+    {"snapshot-of", "VOLUME", "read-only volume that shows VOLUME as it was `at`",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       SetSource(SourceKind::kSnapshotOf, value, request);
+     }},
+    {"clone-of", "VOLUME", "writable copy of VOLUME as it was `at`",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       SetSource(SourceKind::kCloneOf, value, request);
+     }},
+    {"rollback", "VOLUME",
+     "puts VOLUME back to `at`; the new volume shows VOLUME as it was just before",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       SetSource(SourceKind::kRollback, value, request);
+     }},
+    {"at", "TIME",
+     "the time for snapshot-of and clone-of (default: now) and rollback (required): RFC 3339 with "
+     "a zone, @unix-seconds, a duration ago such as 10m, or now",
+     [](std::string_view value, Instant now, CreateRequest& request) {
+       request.at = ParseTime(value, now);
+     }},
+    {"uid", "NUMBER", "owner of the root directory of a new volume or clone",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       request.uid = ParseId("uid", value);
+     }},
+    {"gid", "NUMBER", "group of the root directory of a new volume or clone",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       request.gid = ParseId("gid", value);
+     }},
+    {"mode", "OCTAL", "permissions of the root directory of a new volume or clone, e.g. 0750",
+     [](std::string_view value, Instant, CreateRequest& request) {
+       request.mode = ToNumber(value, 8);
+       if (!request.mode || *request.mode > 07777) {
+         Refuse("mode=" + Quoted(value) + " refused: it must be octal, from 0 to 7777");
+       }
+     }},
+    {"help", "", "prints this list instead of making a volume", nullptr},
+};
+
+const VolumeOption* FindOption(std::string_view name) {
+  auto found = std::find_if(std::begin(kOptions), std::end(kOptions),
+                            [&](const VolumeOption& option) { return option.name == name; });
+  return found == std::end(kOptions) ? nullptr : found;
+}
+
+// `snapshot-of=VOLUME`
+std::string Usage(const VolumeOption& option) {
+  return std::string(option.name) + (*option.argument ? "=" : "") + option.argument;
+}
+
+void CheckCombination(const CreateRequest& request) {
+  if (request.source_kind == SourceKind::kNone && request.at) {
+    Refuse("at needs one of snapshot-of, clone-of and rollback beside it");
+  }
+  if (request.source_kind == SourceKind::kRollback && !request.at) {
+    Refuse("rollback needs at=TIME beside it: " + std::string(kTimeSyntax));
+  }
+  bool keeps_root = request.source_kind == SourceKind::kSnapshotOf ||
+                    request.source_kind == SourceKind::kRollback;
+  if (keeps_root && (request.uid || request.gid || request.mode)) {
+    Refuse("uid, gid and mode are for new volumes and clones: snapshots and rollbacks keep theirs");
+  }
+}
+
+}  // namespace
+
+std::span<const VolumeOption> VolumeOptions() { return kOptions; }
+
+std::string VolumeOptionList() {
+  std::string list;
+  for (const VolumeOption& option : kOptions) {
+    if (!list.empty()) list += ", ";
+    list += Usage(option);
+  }
+  return list;
+}
+
+std::string VolumeOptionHelp() {
+  size_t width = 0;
+  for (const VolumeOption& option : kOptions) width = std::max(width, Usage(option).size());
+  std::string help = "the options of a rewind volume are:";
+  for (const VolumeOption& option : kOptions) {
+    std::string usage = Usage(option);
+    help += "\n  " + usage + std::string(width + 2 - usage.size(), ' ') + option.meaning;
+  }
+  return help;
+}
+
+CreateRequest ParseVolumeOptions(const std::string& name,
+                                 const std::map<std::string, std::string>& options, Instant now) {
+  if (options.contains("help")) Refuse(VolumeOptionHelp());
+  CheckVolumeName(name);
+  CreateRequest request;
+  request.name = name;
+  request.options = options;
+  for (const auto& [key, value] : options) {
+    const VolumeOption* option = FindOption(key);
+    if (option == nullptr) {
+      Refuse("unknown option " + Quoted(key) + "; the options are " + VolumeOptionList());
+    }
+    if (value.empty()) {
+      Refuse("option " + key + " needs a value: " + Usage(*option));
+    }
+    option->apply(value, now, request);
+  }
+  CheckCombination(request);
+  return request;
+}
+
+void CheckVolumeName(std::string_view name) {
+  auto refuse = [&](const char* why) {
+    Refuse("volume name " + Quoted(name) + " refused: " + why +
+           "; accepted are 1 to 255 bytes of UTF-8 without / and control characters");
+  };
+  if (name.empty()) refuse("it is empty");
+  if (name.size() > kMaxNameBytes) refuse("it is longer than 255 bytes");
+  if (name == "." || name == "..") refuse("it means a directory");
+  if (name.find('/') != std::string_view::npos) refuse("it contains a /");
+  for (size_t at = 0; at < name.size();) {
+    size_t length = Utf8Length(name.substr(at));
+    if (length == 0) refuse("it is not UTF-8");
+    auto byte = [&](size_t i) { return static_cast<unsigned char>(name[at + i]); };
+    bool upper_control = length == 2 && byte(0) == 0xC2 && byte(1) < 0xA0;
+    if (byte(0) < 0x20 || byte(0) == 0x7F || upper_control)
+      refuse("it contains a control character");
+    at += length;
+  }
+}
+
+}  // namespace rw

@@ -1,0 +1,165 @@
+#include "plugin/serve.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "fs/store.h"
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "plugin/server.h"
+#include "plugin/volumes.h"
+
+namespace rw {
+namespace {
+
+void SetUpLog(const std::string& level) {
+  if (level != "debug" && level != "info" && level != "warning" && level != "error") {
+    throw Refused(EINVAL, "log level " + Quoted(level) +
+                              " refused: it must be debug, info, warning or error");
+  }
+  auto logger = spdlog::stderr_logger_mt("rewind");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  logger->set_level(spdlog::level::from_str(level));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(logger);
+}
+
+void CheckFuse() {
+  int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+  if (fd >= 0) {
+    close(fd);
+    return;
+  }
+  int error = errno;
+  throw Refused(error, std::string("cannot open /dev/fuse: ") + std::strerror(error) +
+                           "; volumes need FUSE: load it with modprobe fuse and run as root");
+}
+
+// A descriptor that becomes readable when the daemon is told to end. The signals are blocked in
+// this thread and in those that it starts from now on.
+int EndSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// Opens the store on a thread of its own, so that the daemon can be told to end meanwhile.
+class Opening {
+ public:
+  Opening(const ServeSettings& settings, Server& server)
+      : done_fd_(eventfd(0, EFD_CLOEXEC)), thread_([this, &settings, &server] {
+          try {
+            StoreOptions options;
+            options.root = settings.root;
+            store_ = Store::Open(std::move(options));
+            VolumesOptions volumes_options;
+            volumes_options.mounts = settings.mounts;
+            volumes_ = std::make_unique<Volumes>(*store_, std::move(volumes_options));
+            server.Ready(*volumes_);
+          } catch (...) {
+            error_ = std::current_exception();
+          }
+          eventfd_write(done_fd_, 1);
+        }) {}
+  ~Opening() {
+    if (thread_.joinable()) thread_.join();
+    close(done_fd_);
+  }
+  Opening(const Opening&) = delete;
+  Opening& operator=(const Opening&) = delete;
+
+  int done_fd() const { return done_fd_; }
+
+  // To be called when it is done.
+  std::exception_ptr error() {
+    if (thread_.joinable()) thread_.join();
+    return error_;
+  }
+  Store& store() { return *store_; }
+  Volumes& volumes() { return *volumes_; }
+
+ private:
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Volumes> volumes_;
+  std::exception_ptr error_;
+  int done_fd_;
+  std::thread thread_;
+};
+
+void WaitUntilReadable(int fd) {
+  pollfd waiting{fd, POLLIN, 0};
+  while (poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+// True when the first is readable, false when only the second is.
+bool WaitForEither(int first, int second) {
+  pollfd waiting[] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
+  while (poll(waiting, 2, -1) < 0 && errno == EINTR) {
+  }
+  return waiting[0].revents != 0;
+}
+
+// Ends the process while requests wait for the store. Their connections break, and that is the
+// point: the engine tries again after a broken connection, but forgets a volume's labels and
+// options after an answer that refuses it. Whatever was acknowledged is safe from a sudden end at
+// any time.
+[[noreturn]] void EndNow(Server& server, int status) {
+  server.RemoveSocket();
+  spdlog::default_logger()->flush();
+  std::_Exit(status);
+}
+
+}  // namespace
+
+void Serve(const ServeSettings& settings) {
+  SetUpLog(settings.log_level);
+  signal(SIGPIPE, SIG_IGN);
+  int end_fd = EndSignals();
+  CheckFuse();
+  Server server(settings.socket);
+  spdlog::info("rewind {} listens on {}; opening {}", REWIND_VERSION, settings.socket,
+               settings.root);
+  Opening opening(settings, server);
+  if (!WaitForEither(opening.done_fd(), end_fd)) {
+    spdlog::info("told to end while opening {}", settings.root);
+    EndNow(server, 0);
+  }
+  if (std::exception_ptr error = opening.error()) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& refused) {
+      std::cerr << "rewind: " << refused.what() << std::endl;
+    }
+    EndNow(server, 1);
+  }
+  spdlog::info("ready with {} volumes", opening.store().List().size());
+  WaitUntilReadable(end_fd);
+  spdlog::info("told to end: unmounting");
+  server.Stop();
+  opening.volumes().UnmountAll();
+  opening.store().SyncAll();
+  close(end_fd);
+  spdlog::info("ended");
+}
+
+}  // namespace rw

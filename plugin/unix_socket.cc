@@ -1,0 +1,88 @@
+#include "plugin/unix_socket.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+// The engine asks about all volumes at once when it starts, and does not try again when the queue
+// is full.
+constexpr int kBacklog = 1024;
+
+// False if the path is too long for one.
+bool MakeAddress(const std::filesystem::path& path, sockaddr_un& address) {
+  std::string text = path.string();
+  address = {};
+  address.sun_family = AF_UNIX;
+  if (text.size() >= sizeof address.sun_path) return false;
+  std::memcpy(address.sun_path, text.data(), text.size());
+  return true;
+}
+
+[[noreturn]] void Refuse(int error, const std::filesystem::path& path, const std::string& why) {
+  throw Refused(error, "cannot listen on " + path.string() + ": " + why);
+}
+
+void RemoveStale(const std::filesystem::path& path) {
+  struct stat status;
+  if (lstat(path.c_str(), &status) != 0) return;
+  if (!S_ISSOCK(status.st_mode)) Refuse(EEXIST, path, "it exists and is not a socket");
+  int fd = ConnectTo(path);
+  if (fd >= 0) {
+    close(fd);
+    Refuse(EADDRINUSE, path,
+           "another daemon answers there; stop it first or give this one another --socket");
+  }
+  unlink(path.c_str());
+}
+
+}  // namespace
+
+int ListenOn(const std::filesystem::path& path) {
+  sockaddr_un address;
+  if (!MakeAddress(path, address)) {
+    Refuse(ENAMETOOLONG, path, "a socket's path has at most 107 bytes");
+  }
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  RemoveStale(path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) Refuse(errno, path, std::strerror(errno));
+  // bind(2) gives the file the socket's own mode, so there is no moment at which others could
+  // connect.
+  fchmod(fd, 0600);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(fd, kBacklog) != 0) {
+    int error = errno;
+    close(fd);
+    Refuse(error, path, std::strerror(error));
+  }
+  return fd;
+}
+
+int ConnectTo(const std::filesystem::path& path) {
+  sockaddr_un address;
+  if (!MakeAddress(path, address)) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
+  return fd;
+}
+
+}  // namespace rw

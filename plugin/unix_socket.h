@@ -1,0 +1,16 @@
+// The socket that Docker and the command line reach the daemon through.
+#pragma once
+
+#include <filesystem>
+
+namespace rw {
+
+// Makes a listening Unix socket at `path` that only its owner can use, and returns its descriptor.
+// A socket that an earlier run left is replaced. Throws Refused: EADDRINUSE if a daemon answers
+// there, EEXIST if it is something else than a socket, ENAMETOOLONG.
+int ListenOn(const std::filesystem::path& path);
+
+// Connects to the socket at `path`; -1 with errno set if that fails.
+int ConnectTo(const std::filesystem::path& path);
+
+}  // namespace rw

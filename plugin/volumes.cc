@@ -1,0 +1,317 @@
+#include "plugin/volumes.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fs/volume.h"
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+#include "plugin/mount_info.h"
+#include "plugin/options.h"
+
+namespace rw {
+namespace {
+
+constexpr char kCommandLinePrefix[] = "cli:";
+
+[[noreturn]] void RefuseUnknown(const std::string& name) {
+  throw Refused(ENOENT, "no such volume: " + Quoted(name));
+}
+
+// Opens and locks the directory that mountpoints are made in.
+int LockDirectory(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    throw Refused(errno,
+                  "cannot use " + directory.string() + " for mounts: " + std::strerror(errno));
+  }
+  // Containers get their bind mounts from root; nobody else may go in by this path.
+  fchmod(fd, 0700);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    close(fd);
+    throw Refused(EBUSY, "cannot use " + directory.string() +
+                             " for mounts: another rewind daemon uses it; give this one another "
+                             "directory with --mounts");
+  }
+  return fd;
+}
+
+// Mount sources are shown in tables with columns and passed through option lists: only plain
+// characters.
+std::string PlainName(const std::string& name) {
+  std::string plain;
+  for (char c : name) {
+    bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                    c == '-' || c == '_' || c == '.';
+    plain += is_plain ? c : '_';
+  }
+  return plain;
+}
+
+std::string Describe(const std::vector<MountHolder>& holders, const std::string& name) {
+  std::string by;
+  bool docker = false;
+  bool command_line = false;
+  for (const MountHolder& holder : holders) {
+    if (!by.empty()) by += ", ";
+    if (holder.id.starts_with(kCommandLinePrefix)) {
+      command_line = true;
+      by += "rewind mount on " + holder.id.substr(std::strlen(kCommandLinePrefix));
+    } else {
+      docker = true;
+      by += "container mount " + holder.id;
+    }
+  }
+  by += "; ";
+  if (docker) by += "stop what uses it (docker ps --filter volume=" + name + ")";
+  if (docker && command_line) by += " and ";
+  if (command_line) by += "rewind umount the directory";
+  return by + " first";
+}
+
+}  // namespace
+
+// The right to change one volume's mounts, for the time of one operation.
+class Volumes::Work {
+ public:
+  Work(Volumes& volumes, const std::string& name) : volumes_(volumes), name_(name) {
+    {
+      std::lock_guard lock(volumes_.mutex_);
+      std::shared_ptr<Entry>& entry = volumes_.entries_[name];
+      if (entry == nullptr) entry = std::make_shared<Entry>();
+      entry_ = entry;
+    }
+    working_ = std::unique_lock(entry_->working);
+  }
+  ~Work() {
+    working_.unlock();
+    std::lock_guard lock(volumes_.mutex_);
+    // The map's and this one: nobody waits for the entry, and nobody can come to it without mutex_.
+    if (entry_->mounted.empty() && entry_.use_count() == 2) volumes_.entries_.erase(name_);
+  }
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+
+  Entry& entry() { return *entry_; }
+
+ private:
+  Volumes& volumes_;
+  const std::string name_;
+  std::shared_ptr<Entry> entry_;
+  std::unique_lock<std::mutex> working_;
+};
+
+Volumes::Volumes(Store& store, VolumesOptions options)
+    : store_(store), options_(std::move(options)), directory_fd_(LockDirectory(options_.mounts)) {
+  if (int count = DetachBelow(std::filesystem::canonical(options_.mounts)); count > 0) {
+    spdlog::info("detached {} mounts that an earlier run left under {}", count,
+                 options_.mounts.string());
+  }
+}
+
+Volumes::~Volumes() {
+  UnmountAll();
+  close(directory_fd_);
+}
+
+void Volumes::Create(const std::string& name, const std::map<std::string, std::string>& options) {
+  CreateRequest request = ParseVolumeOptions(name, options, store_.Now());
+  if (request.source_kind != SourceKind::kRollback) {
+    store_.Create(request);
+    return;
+  }
+  Work work(*this, request.source);
+  std::vector<MountHolder> holders = HoldersOf(work.entry());
+  // Whoever looks at a fixed instant goes on seeing it, whatever the name is bound to.
+  std::erase_if(holders, [](const MountHolder& holder) { return holder.at.has_value(); });
+  // A repeated request whose work is done is the store's to recognise, and changes nothing that is
+  // mounted.
+  bool repeated = store_.Find(name).has_value();
+  if (!holders.empty() && !repeated) {
+    throw Refused(EBUSY, "cannot roll back " + request.source + ": mounted by " +
+                             Describe(holders, request.source));
+  }
+  store_.Create(request);
+}
+
+void Volumes::Remove(const std::string& name) {
+  Work work(*this, name);
+  std::vector<MountHolder> holders = HoldersOf(work.entry());
+  if (!holders.empty()) {
+    throw Refused(EBUSY, "cannot remove " + name + ": mounted by " + Describe(holders, name));
+  }
+  store_.Remove(name);
+}
+
+MountResult Volumes::Mount(const std::string& name, const std::string& id,
+                           const std::optional<std::string>& at) {
+  std::optional<Instant> shown;
+  if (at) shown = ParseTime(*at, store_.Now());
+  Work work(*this, name);
+  std::optional<VolumeRecord> record = store_.Find(name);
+  if (!record) RefuseUnknown(name);
+  std::map<Instant, Mounted>& mounted = work.entry().mounted;
+  Instant key = shown.value_or(kInstantMax);
+
+  Mounted dead;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) throw Refused(ESHUTDOWN, "cannot mount " + name + ": the daemon is stopping");
+    auto found = mounted.find(key);
+    if (found != mounted.end()) {
+      if (found->second.session->alive()) {
+        ++found->second.counts[id];
+        return found->second.result;
+      }
+      dead = std::move(found->second);
+      mounted.erase(found);
+    }
+  }
+  std::map<std::string, int> counts = std::move(dead.counts);
+  if (dead.session != nullptr) {
+    spdlog::warn("{} was unmounted from outside; mounting it again", name);
+    Unmount(std::move(dead));
+  }
+  Mounted made = MakeMount(*record, shown);
+  made.counts = std::move(counts);
+  ++made.counts[id];
+  MountResult result = made.result;
+  std::lock_guard lock(mutex_);
+  mounted.emplace(key, std::move(made));
+  return result;
+}
+
+Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<Instant> at) {
+  std::string directory = std::to_string(record.id);
+  std::string source = kSourcePrefix + PlainName(record.name) + "#" + directory;
+  if (at) {
+    directory += "@" + std::to_string(at->ns);
+    source += "@" + FormatInstant(*at);
+  }
+  std::filesystem::path mountpoint = std::filesystem::canonical(options_.mounts) / directory;
+  std::filesystem::create_directory(mountpoint);
+  Store* store = &store_;
+  auto open_at = [store, name = record.name](std::string_view time) {
+    return store->OpenAt(name, ParseTime(time, store->Now()));
+  };
+  Mounted mounted;
+  try {
+    std::shared_ptr<Volume> volume =
+        at ? store_.OpenAt(record.name, *at) : store_.OpenVolume(record.name);
+    mounted.session =
+        options_.mount(std::move(volume), SessionOptions{mountpoint.string(), source, open_at});
+  } catch (...) {
+    rmdir(mountpoint.c_str());
+    throw;
+  }
+  mounted.result.mountpoint = mountpoint.string();
+  if (std::optional<MountEntry> entry = FindMountAt(mountpoint)) {
+    mounted.result.device = entry->device;
+  }
+  return mounted;
+}
+
+void Volumes::Unmount(Mounted mounted) {
+  mounted.session.reset();
+  // A directory without a mount on it would take what somebody writes there by mistake.
+  rmdir(mounted.result.mountpoint.c_str());
+}
+
+void Volumes::Unmount(const std::string& name, const std::string& id) {
+  Work work(*this, name);
+  std::map<Instant, Mounted>& mounted = work.entry().mounted;
+  Mounted released;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto entry = mounted.begin(); entry != mounted.end(); ++entry) {
+      std::map<std::string, int>& counts = entry->second.counts;
+      auto count = counts.find(id);
+      if (count == counts.end()) continue;
+      if (--count->second == 0) counts.erase(count);
+      if (counts.empty()) {
+        released = std::move(entry->second);
+        mounted.erase(entry);
+      }
+      break;
+    }
+  }
+  if (released.session != nullptr) Unmount(std::move(released));
+}
+
+std::optional<std::string> Volumes::FindHeldBy(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : entries_) {
+    for (const auto& [at, mounted] : entry->mounted) {
+      if (mounted.counts.contains(id)) return name;
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<MountHolder> Volumes::HoldersOf(const Entry& entry) const {
+  std::vector<MountHolder> holders;
+  for (const auto& [at, mounted] : entry.mounted) {
+    for (const auto& [id, count] : mounted.counts) {
+      holders.push_back({id, at == kInstantMax ? std::nullopt : std::optional(at)});
+    }
+  }
+  return holders;
+}
+
+std::optional<VolumeFacts> Volumes::Find(const std::string& name) {
+  std::optional<VolumeRecord> record = store_.Find(name);
+  if (!record) return std::nullopt;
+  VolumeFacts facts{std::move(*record), "", {}};
+  std::lock_guard lock(mutex_);
+  if (auto found = entries_.find(name); found != entries_.end()) {
+    const std::map<Instant, Mounted>& mounted = found->second->mounted;
+    if (auto head = mounted.find(kInstantMax); head != mounted.end()) {
+      facts.mountpoint = head->second.result.mountpoint;
+    }
+    facts.holders = HoldersOf(*found->second);
+  }
+  return facts;
+}
+
+std::vector<VolumeFacts> Volumes::List() {
+  std::vector<VolumeFacts> list;
+  for (const VolumeRecord& record : store_.List()) {
+    if (std::optional<VolumeFacts> facts = Find(record.name)) list.push_back(std::move(*facts));
+  }
+  return list;
+}
+
+Instant Volumes::Now(const std::string& name) {
+  if (!store_.Find(name)) RefuseUnknown(name);
+  return store_.Now();
+}
+
+void Volumes::UnmountAll() {
+  std::vector<std::string> names;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    for (const auto& [name, entry] : entries_) names.push_back(name);
+  }
+  for (const std::string& name : names) {
+    Work work(*this, name);
+    std::map<Instant, Mounted> released;
+    {
+      std::lock_guard lock(mutex_);
+      released.swap(work.entry().mounted);
+    }
+    for (auto& [at, mounted] : released) Unmount(std::move(mounted));
+  }
+}
+
+}  // namespace rw

@@ -1,0 +1,117 @@
+// Volumes as Docker and the command line see them: names, who has mounted them, and where.
+//
+// Each volume has at most one session however often it is mounted, and one more for each instant
+// that it is shown at. Who holds a mount is counted per ID, never written to disk: after a crash
+// such counts are wrong.
+//
+// Thread safety: all methods may be called from any thread. What mounts, unmounts, rolls back or
+// removes one volume waits for the others that do so on the same volume only; Get and List wait for
+// none of them.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/session.h"
+#include "fs/store.h"
+
+namespace rw {
+
+struct VolumesOptions {
+  std::filesystem::path mounts;  // directory that the mountpoints are made in
+  // How a session is made. Replaced by tests that need a slow or a failing one.
+  std::function<std::unique_ptr<Session>(std::shared_ptr<Volume>, SessionOptions)> mount =
+      &Session::Mount;
+};
+
+struct MountHolder {
+  std::string id;             // Docker's, or "cli:<directory>"
+  std::optional<Instant> at;  // the instant that it sees, if not the head
+};
+
+struct VolumeFacts {
+  VolumeRecord record;
+  std::string mountpoint;  // of what the name is bound to; "" while it is not mounted
+  std::vector<MountHolder> holders;
+};
+
+struct MountResult {
+  std::string mountpoint;
+  std::string device;  // as MountEntry::device: how another mount namespace finds the same mount
+};
+
+class Volumes {
+ public:
+  // `store` must outlive this. The mounts directory is made if it is absent, and mounts below it
+  // that an earlier run left are detached. Throws Refused(EBUSY) while another daemon uses that
+  // directory.
+  Volumes(Store& store, VolumesOptions options);
+  ~Volumes();
+  Volumes(const Volumes&) = delete;
+  Volumes& operator=(const Volumes&) = delete;
+
+  // Options are those of plugin/options.h. Throws Refused as they and Store::Create do, and EBUSY,
+  // naming who holds it, for the rollback of a mounted volume.
+  void Create(const std::string& name, const std::map<std::string, std::string>& options);
+
+  // Throws Refused: ENOENT, or EBUSY naming who holds it.
+  void Remove(const std::string& name);
+
+  // Adds one to the count of (name, id) and mounts if that was the first. `at` shows the volume at
+  // a time in text, read-only. Throws Refused: ENOENT, what the time gets, what the mount gets.
+  MountResult Mount(const std::string& name, const std::string& id,
+                    const std::optional<std::string>& at = std::nullopt);
+
+  // Takes one from the count of (name, id); unmounts when nobody is left. An unknown name or id is
+  // nothing to do.
+  void Unmount(const std::string& name, const std::string& id);
+
+  // The volume that `id` has mounted.
+  std::optional<std::string> FindHeldBy(const std::string& id);
+
+  std::optional<VolumeFacts> Find(const std::string& name);
+  std::vector<VolumeFacts> List();  // sorted by name
+  VolumeStatus Status(const std::string& name) { return store_.Status(name); }
+
+  // As Store::Now. Throws Refused(ENOENT) if there is no such volume.
+  Instant Now(const std::string& name);
+
+  // Unmounts everything, and refuses every mount from now on.
+  void UnmountAll();
+
+ private:
+  struct Mounted {
+    std::unique_ptr<Session> session;
+    MountResult result;
+    std::map<std::string, int> counts;  // by ID
+  };
+  // One volume name in use.
+  struct Entry {
+    std::mutex working;  // held by what changes this volume's mounts, for as long as that takes
+    // By the instant shown; kInstantMax is what the name is bound to. Changed with `working` and
+    // mutex_ held, so either is enough to read it.
+    std::map<Instant, Mounted> mounted;
+  };
+  class Work;
+
+  Mounted MakeMount(const VolumeRecord& record, std::optional<Instant> at);
+  void Unmount(Mounted mounted);
+  std::vector<MountHolder> HoldersOf(const Entry& entry) const;
+
+  Store& store_;
+  const VolumesOptions options_;
+  int directory_fd_ = -1;  // holds the lock on the mounts directory
+
+  std::mutex
+      mutex_;  // guards the members below and is never held while the disk or the kernel is asked
+  std::map<std::string, std::shared_ptr<Entry>> entries_;
+  bool stopping_ = false;
+};
+
+}  // namespace rw
