@@ -1,0 +1,107 @@
+// The implementation of Volume, for heads and fixed views alike. Split by concern: volume_read.cc, volume_names.cc,
+// volume_contents.cc, volume_attributes.cc; changes go through a Transaction (fs/transaction.h).
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "fs/lru_cache.h"
+#include "fs/timeline.h"
+#include "fs/volume.h"
+
+namespace rw {
+
+class Transaction;
+
+class ViewVolume : public Volume {
+ public:
+  // The head of `timeline`.
+  ViewVolume(const StoreContext& context, std::unique_ptr<Timeline> timeline);
+  // A fixed view. `totals` are as of its instant.
+  ViewVolume(const StoreContext& context, View view, Totals totals);
+
+  bool writable() const override { return timeline_ != nullptr; }
+  Instant fixed_at() const override { return view_->at(); }
+  Instant last_instant() const override;
+
+  std::optional<Inode> FindInode(Ino ino) override;
+  std::optional<InodeAttr> Lookup(Ino parent, std::string_view name) override;
+  std::vector<DirEntry> ReadDir(Ino dir, uint64_t after, size_t limit) override;
+  size_t Read(Ino ino, uint64_t offset, std::span<char> out) override;
+  uint64_t Seek(Ino ino, uint64_t offset, bool data) override;
+  std::optional<std::string> GetXattr(Ino ino, std::string_view name) override;
+  std::vector<std::string> ListXattrs(Ino ino) override;
+  VolumeUsage Usage() override;
+
+  InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode, uint32_t rdev,
+                   std::string_view target) override;
+  void Unlink(const Caller& caller, Ino parent, std::string_view name) override;
+  void Rmdir(const Caller& caller, Ino parent, std::string_view name) override;
+  void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name,
+              unsigned flags) override;
+  InodeAttr Link(const Caller& caller, Ino ino, Ino new_parent, std::string_view new_name) override;
+
+  Inode SetAttr(const Caller& caller, Ino ino, const AttrChange& change) override;
+  void Write(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data, bool kill_suid_sgid) override;
+  void Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset, uint64_t length) override;
+  uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset,
+                     uint64_t length) override;
+  void SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value, int flags) override;
+  void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) override;
+
+  void Forget(Ino ino) override;
+  void ForgetAll() override;
+  void Sync() override;
+
+  // Makes the root directory: the first operation of a timeline without a parent.
+  void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);
+  Totals totals();
+  // Returns when no operation with an instant at or before one that was given out is still under way.
+  void WaitForOperations() { const std::lock_guard lock(mutex()); }
+
+ private:
+  friend class Transaction;
+  using ChunkKey = std::pair<Ino, uint64_t>;
+
+  std::mutex& mutex() { return timeline_ != nullptr ? timeline_->mutex() : own_mutex_; }
+
+  // All of these need the mutex.
+  std::optional<Inode> LoadInode(Ino ino);
+  Inode NeedInode(Ino ino);             // ENOENT
+  Inode NeedDirectory(Ino ino);         // ENOENT, ENOTDIR
+  Inode NeedRegular(Ino ino);           // ENOENT, EISDIR, EINVAL
+  std::optional<ViewName> LoadName(Ino parent, std::string_view name);
+  ViewName NeedName(Ino parent, std::string_view name);  // ENOENT
+  ChunkMap& LoadChunk(Ino ino, uint64_t chunk, const Inode& inode);  // valid until the next load
+  void CacheInode(Ino ino, const std::optional<Inode>& inode);
+  void CacheChunk(Ino ino, uint64_t chunk, ChunkMap map);
+  uint64_t AllocatedFrom(Ino ino, const Inode& inode, uint64_t offset);
+  bool IsAncestor(Ino ancestor, Ino dir);  // or the same
+
+  // Reads what the caller needs for a range of a file, with as little as can be under the mutex.
+  struct Plan {
+    uint64_t size = 0;  // of the file
+    std::vector<std::pair<Extent, uint64_t>> extents;  // and where each begins in the file
+  };
+  Plan PlanRead(Ino ino, uint64_t offset, uint64_t length);
+
+  void ResizeFile(Transaction* change, Ino ino, uint64_t size);
+  void AddCut(Transaction* change, Ino ino, uint64_t size);
+  void PutExtents(Transaction* change, Ino ino, uint64_t chunk, const std::vector<Extent>& extents);
+  void PunchRange(Transaction* change, Ino ino, uint64_t from, uint64_t to);
+
+  StoreContext context_;
+  std::unique_ptr<Timeline> timeline_;  // of a head
+  std::optional<View> fixed_view_;      // of a fixed view
+  const View* view_;
+  Totals fixed_totals_;
+  std::mutex own_mutex_;  // of a fixed view; guards the caches, as the timeline's does for a head
+
+  uint64_t changes_ = 0;  // commits, so that what was loaded without the mutex is known to be still true
+  LruCache<Ino, std::optional<Inode>> inodes_;
+  LruCache<ChunkKey, ChunkMap> chunks_;
+};
+
+}  // namespace rw

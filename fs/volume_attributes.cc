@@ -1,0 +1,97 @@
+// Operations on attributes and extended attributes, and the ends of inodes.
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "fs/transaction.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+constexpr size_t kMaxXattrValueBytes = 65536;
+constexpr std::string_view kCapability = "security.capability";
+
+}  // namespace
+
+Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wanted) {
+  Transaction change(this, caller, RecordType::kSetAttr);
+  Inode& inode = change.Stage(ino);
+  if (wanted.size) {
+    NeedRegular(ino);
+    ResizeFile(&change, ino, *wanted.size);
+    if (wanted.kill_suid_sgid) change.ClearSuidSgid(ino);
+  }
+  if (wanted.uid || wanted.gid) {
+    inode.uid = wanted.uid.value_or(inode.uid);
+    inode.gid = wanted.gid.value_or(inode.gid);
+    change.ClearSuidSgid(ino);
+    change.DropCapability(ino);
+  }
+  if (wanted.mode) inode.mode = (inode.mode & S_IFMT) | (*wanted.mode & 07777);
+  if (wanted.atime_now) inode.atime = change.now();
+  if (wanted.mtime_now) inode.mtime = change.now();
+  if (wanted.atime) inode.atime = *wanted.atime;
+  if (wanted.mtime) inode.mtime = *wanted.mtime;
+  inode.ctime = change.now();
+  const Inode result = inode;
+  change.Commit();
+  return result;
+}
+
+void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value, int flags) {
+  if (name.empty() || name.size() > kMaxNameBytes) throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
+  if (value.size() > kMaxXattrValueBytes) throw Refused(E2BIG, "an xattr's value has at most 64 KiB");
+  if (name.starts_with("system.")) throw Refused(EOPNOTSUPP, "system xattrs are not kept");
+  Transaction change(this, caller, RecordType::kSetXattr);
+  Inode& inode = change.Stage(ino);
+  const bool present = view_->FindXattr(ino, name).has_value();
+  if (flags == XATTR_CREATE && present) throw Refused(EEXIST, "the xattr exists");
+  if (flags == XATTR_REPLACE && !present) throw Refused(ENODATA, "no such xattr");
+  inode.ctime = change.now();
+  if (name == kCapability) inode.has_capability = true;
+  change.PutXattr(ino, name, std::string(value));
+  change.Commit();
+}
+
+void ViewVolume::RemoveXattr(const Caller& caller, Ino ino, std::string_view name) {
+  Transaction change(this, caller, RecordType::kRemoveXattr);
+  Inode& inode = change.Stage(ino);
+  if (!view_->FindXattr(ino, name)) throw Refused(ENODATA, "no such xattr");
+  inode.ctime = change.now();
+  if (name == kCapability) inode.has_capability = false;
+  change.PutXattr(ino, name, std::nullopt);
+  change.Commit();
+}
+
+void ViewVolume::Forget(Ino ino) {
+  if (timeline_ == nullptr) return;
+  {
+    const std::lock_guard lock(mutex());
+    const auto inode = LoadInode(ino);
+    if (!inode || inode->nlink != 0) return;
+  }
+  // Nothing can link it again, so it is still unlinked when the transaction has the mutex.
+  Transaction change(this, {}, RecordType::kForget);
+  change.End(ino);
+  change.Commit();
+}
+
+void ViewVolume::ForgetAll() {
+  if (timeline_ == nullptr) return;
+  const std::string prefix = TypePrefix(KeyType::kOrphan, timeline_->record().id);
+  std::vector<Ino> orphans;
+  const auto cursor = context_.index->NewCursor(prefix);
+  for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
+    Ino ino = 0;
+    for (size_t i = prefix.size(); i < cursor->key().size(); ++i) ino = ino << 8 | static_cast<uint8_t>(cursor->key()[i]);
+    orphans.push_back(ino);
+  }
+  for (const Ino ino : orphans) Forget(ino);
+}
+
+void ViewVolume::Sync() {
+  if (timeline_ != nullptr) timeline_->Sync();
+}
+
+}  // namespace rw
