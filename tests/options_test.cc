@@ -1,0 +1,145 @@
+// Goal: options become exactly the request that they say, and whatever means nothing is refused in
+// one line. Method: tables of good and bad option sets.
+#include "plugin/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Options = std::map<std::string, std::string>;
+
+constexpr Instant kNow{1'795'369'860'500'000'000};
+
+std::string RefusalOf(const std::string& name, const Options& options) {
+  try {
+    ParseVolumeOptions(name, options, kNow);
+  } catch (const Refused& refused) {
+    EXPECT_EQ(refused.error(), EINVAL);
+    return refused.what();
+  }
+  return "";
+}
+
+TEST(OptionsTest, NoOptionsMakeAnEmptyVolume) {
+  CreateRequest request = ParseVolumeOptions("pgdata", {}, kNow);
+  EXPECT_EQ(request.name, "pgdata");
+  EXPECT_EQ(request.source_kind, SourceKind::kNone);
+  EXPECT_FALSE(request.at || request.uid || request.gid || request.mode);
+}
+
+TEST(OptionsTest, EachSourceIsUnderstood) {
+  CreateRequest snapshot = ParseVolumeOptions("s", {{"snapshot-of", "v"}}, kNow);
+  EXPECT_EQ(snapshot.source_kind, SourceKind::kSnapshotOf);
+  EXPECT_EQ(snapshot.source, "v");
+  EXPECT_FALSE(snapshot.at);
+
+  CreateRequest clone = ParseVolumeOptions("c", {{"clone-of", "v"}, {"at", "10m"}}, kNow);
+  EXPECT_EQ(clone.source_kind, SourceKind::kCloneOf);
+  EXPECT_EQ(clone.at, Instant{kNow.ns - 600'000'000'000});
+
+  CreateRequest rollback = ParseVolumeOptions("before", {{"rollback", "v"}, {"at", "now"}}, kNow);
+  EXPECT_EQ(rollback.source_kind, SourceKind::kRollback);
+  EXPECT_EQ(rollback.name, "before");
+  EXPECT_EQ(rollback.source, "v");
+  EXPECT_EQ(rollback.at, kNow);
+  EXPECT_EQ(rollback.options, (Options{{"rollback", "v"}, {"at", "now"}}));
+}
+
+TEST(OptionsTest, OwnerAndModeOfTheRoot) {
+  CreateRequest request =
+      ParseVolumeOptions("v", {{"uid", "0"}, {"gid", "4294967294"}, {"mode", "1777"}}, kNow);
+  EXPECT_EQ(request.uid, 0u);
+  EXPECT_EQ(request.gid, 4294967294u);
+  EXPECT_EQ(request.mode, 01777u);
+  EXPECT_EQ(ParseVolumeOptions("v", {{"mode", "0750"}}, kNow).mode, 0750u);
+  EXPECT_EQ(ParseVolumeOptions("v", {{"mode", "0"}}, kNow).mode, 0u);
+  EXPECT_EQ(ParseVolumeOptions("v", {{"clone-of", "s"}, {"uid", "7"}}, kNow).uid, 7u);
+}
+
+TEST(OptionsTest, HelpListsEveryOption) {
+  for (const Options& options :
+       {Options{{"help", ""}}, Options{{"help", "x"}, {"nonsense", "1"}}}) {
+    std::string help = RefusalOf("v", options);
+    for (const VolumeOption& option : VolumeOptions()) {
+      EXPECT_THAT(help, HasSubstr(option.name));
+      EXPECT_THAT(help, HasSubstr(option.meaning));
+    }
+  }
+}
+
+TEST(OptionsTest, AnUnknownOptionIsAnsweredWithTheValidOnes) {
+  std::string refusal = RefusalOf("v", {{"size", "10G"}});
+  EXPECT_THAT(refusal, HasSubstr("unknown option \"size\""));
+  for (const VolumeOption& option : VolumeOptions()) EXPECT_THAT(refusal, HasSubstr(option.name));
+  EXPECT_THAT(refusal, Not(HasSubstr("\n")));
+}
+
+struct BadOptions {
+  Options options;
+  const char* why;
+};
+
+const BadOptions kBadOptions[] = {
+    {{{"snapshot-of", "a"}, {"clone-of", "b"}}, "at most one of"},
+    {{{"snapshot-of", "a"}, {"rollback", "b"}, {"at", "1m"}}, "at most one of"},
+    {{{"clone-of", "a"}, {"rollback", "a"}, {"at", "1m"}}, "at most one of"},
+    {{{"at", "10m"}}, "at needs one of snapshot-of, clone-of and rollback"},
+    {{{"rollback", "a"}}, "rollback needs at=TIME"},
+    {{{"snapshot-of", ""}}, "snapshot-of needs a value: snapshot-of=VOLUME"},
+    {{{"clone-of", "a"}, {"at", ""}}, "at needs a value: at=TIME"},
+    {{{"clone-of", "a"}, {"at", "soon"}}, "not a time: \"soon\""},
+    {{{"clone-of", "a"}, {"at", "2026-11-22T17:31:00"}}, "no zone"},
+    {{{"uid", "root"}}, "from 0 to 4294967294"},
+    {{{"uid", "-1"}}, "from 0 to 4294967294"},
+    {{{"uid", "4294967295"}}, "from 0 to 4294967294"},
+    {{{"gid", "1 "}}, "from 0 to 4294967294"},
+    {{{"gid", "99999999999"}}, "from 0 to 4294967294"},
+    {{{"mode", "0788"}}, "octal"},
+    {{{"mode", "u=rwx"}}, "octal"},
+    {{{"mode", "10000"}}, "octal"},
+    {{{"mode", ""}}, "needs a value"},
+    {{{"snapshot-of", "a"}, {"uid", "1"}}, "for new volumes and clones"},
+    {{{"rollback", "a"}, {"at", "1m"}, {"mode", "700"}}, "for new volumes and clones"},
+    {{{"", "x"}}, "unknown option"},
+    {{{"a\nb", "x"}}, "\\x0a"},
+    {{{std::string(5000, 'k'), "x"}}, "(5000 bytes)"},
+};
+
+TEST(OptionsTest, BadOptionsAreRefusedInOneLine) {
+  for (const BadOptions& bad : kBadOptions) {
+    std::string refusal = RefusalOf("v", bad.options);
+    EXPECT_THAT(refusal, HasSubstr(bad.why));
+    EXPECT_THAT(refusal, Not(HasSubstr("\n")));
+  }
+}
+
+TEST(OptionsTest, NamesAreBytesThatEveryToolCanShow) {
+  for (const std::string& name :
+       {std::string("a"), std::string("pg data@1"), std::string(255, 'x'), std::string("..."),
+        std::string("-"), std::string("Größe"), std::string("数据")}) {
+    EXPECT_NO_THROW(CheckVolumeName(name)) << name;
+  }
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("/"),
+        std::string("../x"), std::string("a\nb"), std::string("a\0b", 3), std::string("\x7f"),
+        std::string("a\x1b[31m"), std::string("\xc2\x9b"), std::string("\xff"),
+        std::string("\xc0\xaf"), std::string("\xed\xa0\x80"), std::string(256, 'x'),
+        std::string(10'000, 'y')}) {
+    std::string refusal = RefusalOf(name, {});
+    EXPECT_THAT(refusal, HasSubstr("volume name")) << name;
+    EXPECT_THAT(refusal, HasSubstr("accepted are 1 to 255 bytes")) << name;
+    EXPECT_THAT(refusal, Not(HasSubstr("\n")));
+    EXPECT_LT(refusal.size(), 500u);
+  }
+}
+
+}  // namespace
+}  // namespace rw
