@@ -229,8 +229,8 @@ std::string OracleWorld::RollBack() {
   const std::string what = "rollback of " + twin.name + " to " + std::to_string(to.ns);
   if (random_.OneIn(2)) twin.ForgetAll();
   twin.volume.reset();
-  const CreateRequest request{
-      .name = FreeName(), .source_kind = SourceKind::kRollback, .source = twin.name, .at = to};
+  CreateRequest request = Request(FreeName(), SourceKind::kRollback, twin.name);
+  request.at = to;
   store_->Create(request);
   const auto record = store_->Find(twin.name);
   const auto undo = store_->Find(request.name);

@@ -173,6 +173,8 @@ void RandomOperations::DrawCreate(const ReferenceModel& model, Operation& operat
   if (draw < 62) {
     operation.mode |= S_IFREG;
   } else if (draw < 82) {
+    // mkdir(2) takes no setuid and setgid bits.
+    if (profile_.through_mount) operation.mode &= 01777;
     operation.mode |= S_IFDIR;
   } else if (draw < 92) {
     operation.mode = S_IFLNK | 0777;
@@ -247,7 +249,8 @@ void RandomOperations::DrawFallocate(const ReferenceModel& model, Operation& ope
                        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                        FALLOC_FL_ZERO_RANGE,
                        FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
-  operation.flags = random_.OneIn(40) ? FALLOC_FL_COLLAPSE_RANGE : random_.Pick(modes);
+  operation.flags = random_.Pick(modes);
+  if (!profile_.through_mount && random_.OneIn(40)) operation.flags = FALLOC_FL_COLLAPSE_RANGE;
 }
 
 void RandomOperations::DrawCopyRange(const ReferenceModel& model, Operation& operation) {
