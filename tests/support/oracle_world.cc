@@ -3,20 +3,14 @@
 #include <errno.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "fs/volume.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
+#include "tests/support/system_clock.h"
 
 namespace rw::testing {
 namespace {
-
-uint64_t SystemNanoseconds() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count());
-}
 
 CreateRequest Request(const std::string& name, SourceKind kind, const std::string& source) {
   CreateRequest request;

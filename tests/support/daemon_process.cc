@@ -1,0 +1,123 @@
+#include "tests/support/daemon_process.h"
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+#include "plugin/mount_info.h"
+#include "plugin/unix_socket.h"
+
+namespace rw::testing {
+namespace {
+
+constexpr double kStartSeconds = 30;
+constexpr double kStopSeconds = 10;
+
+// Leaves its exit code for WaitForExit.
+bool HasEnded(pid_t process) {
+  siginfo_t info = {};
+  waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT);
+  return info.si_pid == process;
+}
+
+std::string HttpPost(const std::string& endpoint, const std::string& body) {
+  return "POST /" + endpoint +
+         " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         body;
+}
+
+}  // namespace
+
+DaemonProcess::DaemonProcess() { Restart(); }
+
+DaemonProcess::~DaemonProcess() {
+  if (process_ > 0) Stop();
+  // Also what the test mounted: no mount of a dead daemon may keep the directory from going.
+  std::vector<MountEntry> mounts = ReadMounts();
+  for (auto entry = mounts.rbegin(); entry != mounts.rend(); ++entry) {
+    if (entry->mountpoint.starts_with(directory().string() + "/")) {
+      umount2(entry->mountpoint.c_str(), MNT_DETACH);
+    }
+  }
+}
+
+void DaemonProcess::Restart() {
+  process_ = Start({REWIND_BINARY, "serve", "--root", root(), "--socket", socket(), "--mounts",
+                    mounts(), "--log-level", "debug"},
+                   directory() / "log");
+  auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
+  // A killed daemon leaves its socket; only an answer says that the new one is there.
+  while (Exchange(HttpPost("VolumeDriver.List", "{}")).empty()) {
+    if (HasEnded(process_) || std::chrono::steady_clock::now() > end) {
+      WaitForExit(process_, 0);
+      process_ = -1;
+      throw std::runtime_error("the daemon did not start: " + log());
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+int DaemonProcess::Stop() {
+  kill(process_, SIGTERM);
+  int exit_code = WaitForExit(process_, kStopSeconds);
+  process_ = -1;
+  return exit_code;
+}
+
+void DaemonProcess::Kill() {
+  kill(process_, SIGKILL);
+  WaitForExit(process_, kStopSeconds);
+  process_ = -1;
+}
+
+nlohmann::json DaemonProcess::Post(const std::string& endpoint,
+                                   const nlohmann::json& request) const {
+  std::string answer = Exchange(HttpPost(endpoint, request.dump()));
+  size_t head_end = answer.find("\r\n\r\n");
+  if (head_end == std::string::npos) throw std::runtime_error("no answer to " + endpoint);
+  return nlohmann::json::parse(answer.substr(head_end + 4));
+}
+
+std::string DaemonProcess::Exchange(const std::string& bytes) const {
+  int fd = ConnectTo(socket());
+  if (fd < 0) return "";
+  timeval limit{5, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  for (size_t sent = 0; sent < bytes.size();) {
+    ssize_t count = send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    if (count <= 0) break;
+    sent += static_cast<size_t>(count);
+  }
+  std::string answer;
+  char buffer[65536];
+  for (ssize_t count; (count = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
+    answer.append(buffer, static_cast<size_t>(count));
+  }
+  close(fd);
+  return answer;
+}
+
+RunResult DaemonProcess::Command(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), REWIND_BINARY);
+  return Run(arguments, {{"REWIND_SOCKET", socket()}});
+}
+
+std::string DaemonProcess::log() const {
+  std::ifstream file(directory() / "log");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+bool IsMounted(const std::filesystem::path& path) { return FindMountAt(path).has_value(); }
+
+}  // namespace rw::testing

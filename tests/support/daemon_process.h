@@ -1,0 +1,52 @@
+// The real binary, serving under a directory of the test's.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace rw::testing {
+
+// Stops the daemon and unmounts everything of it when it goes.
+class DaemonProcess {
+ public:
+  // Starts it and waits until it is ready. Throws std::runtime_error with its log if it ends first.
+  DaemonProcess();
+  ~DaemonProcess();
+  DaemonProcess(const DaemonProcess&) = delete;
+  DaemonProcess& operator=(const DaemonProcess&) = delete;
+
+  // Starts it again on the same data after Stop or Kill.
+  void Restart();
+  // SIGTERM; returns the exit code, or -1 if it took longer than ten seconds.
+  int Stop();
+  // SIGKILL.
+  void Kill();
+
+  // The answer of an endpoint, such as "VolumeDriver.Get", whatever it is.
+  nlohmann::json Post(const std::string& endpoint, const nlohmann::json& request) const;
+  // Sends bytes as they are and returns everything that comes back until the connection closes, or
+  // for at most five seconds.
+  std::string Exchange(const std::string& bytes) const;
+  // Runs the binary as a command that talks to this daemon.
+  RunResult Command(std::vector<std::string> arguments) const;
+
+  std::filesystem::path directory() const { return directory_.path(); }
+  std::filesystem::path root() const { return directory() / "root"; }
+  std::filesystem::path socket() const { return directory() / "rewind.sock"; }
+  std::filesystem::path mounts() const { return directory() / "mounts"; }
+  std::string log() const;
+  pid_t pid() const { return process_; }
+
+ private:
+  TempDir directory_;
+  pid_t process_ = -1;
+};
+
+// Whether something is mounted at exactly this path.
+bool IsMounted(const std::filesystem::path& path);
+
+}  // namespace rw::testing
