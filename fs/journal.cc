@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -27,12 +26,10 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
                  Instant after, bool clean, const std::function<void(const ScannedRecord&)>& replay)
     : files_(files), directory_(std::move(directory)), timeline_(timeline) {
   files_->MakeDirectory(directory_);
+  // Whatever is replayed goes into the index, which may not get ahead of the journal.
+  if (!clean) SyncSegmentsFrom(from.segment);
   JournalScanner scanner(files_, directory_, timeline_, from, after);
-  std::set<uint32_t> replayed;
-  while (const auto record = scanner.Next()) {
-    replay(*record);
-    replayed.insert(record->position.segment);
-  }
+  while (const auto record = scanner.Next()) replay(*record);
   last_instant_ = scanner.last_instant();
   const JournalPosition end = scanner.end();
   const bool sealed = scanner.sealed();
@@ -49,13 +46,15 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
     capacity_ = current_->Size();
     if (!clean) EraseTornTail(end.offset);
   }
-  // The index is about to hold what was replayed, and may not get ahead of the journal.
-  for (const uint32_t number : replayed) {
-    files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kReadWrite)->SyncData();
-  }
-  if (!replayed.empty()) files_->SyncDirectory(directory_);
   appended_ = Pack(end);
   durable_ = Pack(end);
+}
+
+void Journal::SyncSegmentsFrom(uint32_t first) {
+  for (const uint32_t number : ListSegments(files_, directory_)) {
+    if (number >= first) files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kReadWrite)->SyncData();
+  }
+  files_->SyncDirectory(directory_);
 }
 
 void Journal::RemoveSegmentsAfter(uint32_t last) {

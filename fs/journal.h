@@ -57,6 +57,7 @@ class Journal {
     return {static_cast<uint32_t>(p >> 32), static_cast<uint32_t>(p)};
   }
 
+  void SyncSegmentsFrom(uint32_t first);
   void RemoveSegmentsAfter(uint32_t last);
   void EraseTornTail(uint32_t end);
   void EraseFailedWrite(uint64_t offset, uint64_t bytes);

@@ -105,7 +105,14 @@ void Transaction::Commit(std::span<const char> data) {
   const Journal::Appended where = timeline.Commit(&operation_);
 
   ++volume_->changes_;
-  for (const InodeMutation& m : mutations.inodes) volume_->CacheInode(m.ino, m.inode);
+  for (const InodeMutation& m : mutations.inodes) {
+    volume_->CacheInode(m.ino, m.inode);
+    if (!m.inode) {
+      volume_->orphans_.erase(m.ino);
+    } else if (m.inode->nlink == 0) {
+      volume_->orphans_.insert(m.ino);
+    }
+  }
   for (const auto& [ino, size] : cuts_) {
     const uint64_t chunk = size / kChunkBytes;
     if (ChunkMap* map = volume_->chunks_.Find({ino, chunk})) map->CutAt(size - chunk * kChunkBytes);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 #include "fs/lru_cache.h"
@@ -18,7 +19,7 @@ class Transaction;
 class ViewVolume : public Volume {
  public:
   // The head of `timeline`.
-  ViewVolume(const StoreContext& context, std::unique_ptr<Timeline> timeline);
+  ViewVolume(const StoreContext& context, std::shared_ptr<Timeline> timeline);
   // A fixed view. `totals` are as of its instant.
   ViewVolume(const StoreContext& context, View view, Totals totals);
 
@@ -58,8 +59,6 @@ class ViewVolume : public Volume {
   // Makes the root directory: the first operation of a timeline without a parent.
   void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);
   Totals totals();
-  // Returns when no operation with an instant at or before one that was given out is still under way.
-  void WaitForOperations() { const std::lock_guard lock(mutex()); }
 
  private:
   friend class Transaction;
@@ -77,6 +76,7 @@ class ViewVolume : public Volume {
   ChunkMap& LoadChunk(Ino ino, uint64_t chunk, const Inode& inode);  // valid until the next load
   void CacheInode(Ino ino, const std::optional<Inode>& inode);
   void CacheChunk(Ino ino, uint64_t chunk, ChunkMap map);
+  void LoadOrphans();
   uint64_t AllocatedFrom(Ino ino, const Inode& inode, uint64_t offset);
   bool IsAncestor(Ino ancestor, Ino dir);  // or the same
 
@@ -93,13 +93,14 @@ class ViewVolume : public Volume {
   void PunchRange(Transaction* change, Ino ino, uint64_t from, uint64_t to);
 
   StoreContext context_;
-  std::unique_ptr<Timeline> timeline_;  // of a head
+  std::shared_ptr<Timeline> timeline_;  // of a head
   std::optional<View> fixed_view_;      // of a fixed view
   const View* view_;
   Totals fixed_totals_;
   std::mutex own_mutex_;  // of a fixed view; guards the caches, as the timeline's does for a head
 
   uint64_t changes_ = 0;  // commits, so that what was loaded without the mutex is known to be still true
+  std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten
   LruCache<Ino, std::optional<Inode>> inodes_;
   LruCache<ChunkKey, ChunkMap> chunks_;
 };

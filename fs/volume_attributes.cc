@@ -4,6 +4,7 @@
 #include <sys/xattr.h>
 
 #include "fs/transaction.h"
+#include "metadata/coding.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -64,28 +65,35 @@ void ViewVolume::RemoveXattr(const Caller& caller, Ino ino, std::string_view nam
   change.Commit();
 }
 
+void ViewVolume::LoadOrphans() {
+  const std::string prefix = TypePrefix(KeyType::kOrphan, timeline_->record().id);
+  const auto cursor = context_.index->NewCursor(prefix);
+  for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
+    const std::string_view key = cursor->key();
+    if (key.size() != prefix.size() + sizeof(Ino)) Decoder::Fail();
+    orphans_.insert(GetBigEndian<Ino>(key.data() + prefix.size()));
+  }
+}
+
 void ViewVolume::Forget(Ino ino) {
   if (timeline_ == nullptr) return;
   {
     const std::lock_guard lock(mutex());
-    const auto inode = LoadInode(ino);
-    if (!inode || inode->nlink != 0) return;
+    if (!orphans_.contains(ino)) return;
   }
   // Nothing can link it again, so it is still unlinked when the transaction has the mutex.
   Transaction change(this, {}, RecordType::kForget);
+  if (!orphans_.contains(ino)) return;
   change.End(ino);
   change.Commit();
 }
 
 void ViewVolume::ForgetAll() {
   if (timeline_ == nullptr) return;
-  const std::string prefix = TypePrefix(KeyType::kOrphan, timeline_->record().id);
   std::vector<Ino> orphans;
-  const auto cursor = context_.index->NewCursor(prefix);
-  for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
-    Ino ino = 0;
-    for (size_t i = prefix.size(); i < cursor->key().size(); ++i) ino = ino << 8 | static_cast<uint8_t>(cursor->key()[i]);
-    orphans.push_back(ino);
+  {
+    const std::lock_guard lock(mutex());
+    orphans.assign(orphans_.begin(), orphans_.end());
   }
   for (const Ino ino : orphans) Forget(ino);
 }

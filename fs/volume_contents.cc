@@ -178,6 +178,7 @@ void ViewVolume::ResizeFile(Transaction* change, Ino ino, uint64_t size) {
 
 void ViewVolume::AddCut(Transaction* change, Ino ino, uint64_t size) {
   Inode& inode = change->Stage(ino);
+  const Inode before = inode;  // chunks are loaded as they are now, with all the cuts
   if (size == 0) {
     inode.allocated = 0;
   } else if (inode.allocated == inode.size) {
@@ -200,7 +201,7 @@ void ViewVolume::AddCut(Transaction* change, Ino ino, uint64_t size) {
       const auto next = view_->NextChunk(ino, chunk);
       if (!next || *next * kChunkBytes >= to) break;
       chunk = *next;
-      ChunkMap map = LoadChunk(ino, chunk, inode);
+      ChunkMap map = LoadChunk(ino, chunk, before);
       const uint64_t start = chunk * kChunkBytes;
       if (size < start + kChunkBytes) map.CutAt(size - start);
       ChunkVersion version;

@@ -16,12 +16,14 @@ constexpr size_t kCachedExtents = 1 << 19;  // over all cached chunks
 
 }  // namespace
 
-ViewVolume::ViewVolume(const StoreContext& context, std::unique_ptr<Timeline> timeline)
+ViewVolume::ViewVolume(const StoreContext& context, std::shared_ptr<Timeline> timeline)
     : context_(context),
       timeline_(std::move(timeline)),
       view_(&timeline_->view()),
       inodes_(kCachedInodes),
-      chunks_(kCachedExtents) {}
+      chunks_(kCachedExtents) {
+  LoadOrphans();
+}
 
 ViewVolume::ViewVolume(const StoreContext& context, View view, Totals totals)
     : context_(context),

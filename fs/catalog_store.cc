@@ -1,0 +1,126 @@
+#include "fs/catalog_store.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+using nlohmann::json;
+
+template <typename Fn>
+void ForEach(Index* index, KeyType type, Fn fn) {
+  const std::string prefix(1, static_cast<char>(type));
+  const auto cursor = index->NewCursor(prefix);
+  for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) fn(cursor->value());
+}
+
+}  // namespace
+
+CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(context) {
+  TimelineRecord record;
+  record.id = kControlTimeline;
+  control_ = std::make_unique<Timeline>(context, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);
+  Load();
+}
+
+void CatalogStore::Load() {
+  ForEach(context_.index, KeyType::kVolume, [this](std::string_view value) {
+    VolumeRecord record = VolumeRecord::Decode(value);
+    const std::string name = record.name;
+    volumes_[name] = std::move(record);
+  });
+  ForEach(context_.index, KeyType::kTimeline, [this](std::string_view value) {
+    const TimelineRecord record = TimelineRecord::Decode(value);
+    timelines_[record.id] = record;
+  });
+  if (const auto counters = context_.index->Get(CountersKey())) {
+    try {
+      const json parsed = json::parse(*counters);
+      next_volume_ = parsed.at("next_volume");
+      next_timeline_ = parsed.at("next_timeline");
+    } catch (const json::exception& error) {
+      throw Refused(EIO, std::string("damaged counters in the catalog: ") + error.what());
+    }
+  }
+}
+
+const VolumeRecord* CatalogStore::Find(const std::string& name) const {
+  const auto found = volumes_.find(name);
+  return found == volumes_.end() ? nullptr : &found->second;
+}
+
+const VolumeRecord& CatalogStore::Need(const std::string& name) const {
+  const VolumeRecord* record = Find(name);
+  if (record == nullptr) throw Refused(ENOENT, "no volume is named " + name);
+  return *record;
+}
+
+void CatalogStore::Commit(const Change& change) {
+  VolumeId next_volume = next_volume_;
+  TimelineId next_timeline = next_timeline_;
+  Timeline::Operation operation;
+  operation.type = RecordType::kCatalog;
+  auto& entries = operation.body.mutations.catalog;
+  for (const VolumeRecord& record : change.put_volumes) {
+    entries.push_back({VolumeKey(record.name), record.Encode()});
+    next_volume = std::max(next_volume, record.id + 1);
+  }
+  for (const std::string& name : change.end_volumes) entries.push_back({VolumeKey(name), std::nullopt});
+  for (const TimelineRecord& record : change.put_timelines) {
+    entries.push_back({TimelineKey(record.id), record.Encode()});
+    next_timeline = std::max(next_timeline, record.id + 1);
+  }
+  for (const TimelineId id : change.end_timelines) entries.push_back({TimelineKey(id), std::nullopt});
+  entries.push_back({CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
+  {
+    const std::lock_guard lock(control_->mutex());
+    operation.instant = control_->NextInstant();
+    control_->Commit(&operation);
+  }
+  control_->Sync();
+
+  next_volume_ = next_volume;
+  next_timeline_ = next_timeline;
+  for (const VolumeRecord& record : change.put_volumes) volumes_[record.name] = record;
+  for (const std::string& name : change.end_volumes) volumes_.erase(name);
+  for (const TimelineRecord& record : change.put_timelines) timelines_[record.id] = record;
+  for (const TimelineId id : change.end_timelines) timelines_.erase(id);
+}
+
+std::vector<View::Link> CatalogStore::Chain(TimelineId timeline, Instant at) const {
+  std::vector<View::Link> chain;
+  for (std::optional<TimelineId> id = timeline; id;) {
+    const auto found = timelines_.find(*id);
+    if (found == timelines_.end()) throw Refused(EIO, "the catalog has no timeline " + std::to_string(*id));
+    const TimelineRecord& record = found->second;
+    const bool before_fork = record.parent && at <= record.fork;
+    if (!before_fork) chain.push_back({record.id, at, record.first_ino});
+    at = std::min(at, record.fork);
+    id = record.parent;
+  }
+  return chain;
+}
+
+std::vector<TimelineId> CatalogStore::Unneeded(const std::string& without) const {
+  std::set<TimelineId> needed;
+  for (const auto& [name, volume] : volumes_) {
+    if (name == without) continue;
+    for (const Binding& binding : volume.bindings) {
+      for (std::optional<TimelineId> id = binding.timeline; id && needed.insert(*id).second;) {
+        id = timelines_.at(*id).parent;
+      }
+    }
+  }
+  std::vector<TimelineId> unneeded;
+  for (const auto& [id, record] : timelines_) {
+    if (!record.dropped && !needed.contains(id)) unneeded.push_back(id);
+  }
+  return unneeded;
+}
+
+}  // namespace rw

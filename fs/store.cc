@@ -1,0 +1,504 @@
+#include "fs/store.h"
+
+#include <errno.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <set>
+
+#include "fs/catalog_store.h"
+#include "fs/store_files.h"
+#include "fs/view_volume.h"
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+
+namespace rw {
+namespace {
+
+constexpr uint32_t kDefaultRootMode = 0755;
+
+uint64_t SystemClock() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+class StoreImpl : public Store {
+ public:
+  explicit StoreImpl(StoreOptions options)
+      : root_(std::move(options.root)),
+        clock_(options.wall_clock ? std::move(options.wall_clock) : SystemClock),
+        clock_file_(root_ / "clock") {}
+
+  void Recover();
+  ~StoreImpl() override;
+
+  Instant Now() override;
+  void Create(const CreateRequest& request) override;
+  void Remove(const std::string& name) override;
+  std::optional<VolumeRecord> Find(const std::string& name) override;
+  std::vector<VolumeRecord> List() override;
+  VolumeStatus Status(const std::string& name) override;
+  std::shared_ptr<Volume> OpenVolume(const std::string& name) override;
+  std::shared_ptr<Volume> OpenAt(const std::string& name, Instant at) override;
+  void SyncAll() override;
+
+ private:
+  // Where a source volume is read, for a view or a new timeline.
+  struct Place {
+    TimelineId timeline = 0;
+    Instant at;
+    std::vector<View::Link> chain;
+  };
+
+  void RecoverTimelines(bool clean);
+  void RemoveLeftovers();
+  void DeleteTimelineData(TimelineId id);
+
+  // All of these need catalog_mutex_.
+  Place Resolve(const VolumeRecord& source, std::optional<Instant> at);
+  TimelineRecord ForkTimeline(const Place& place);
+  Totals TotalsAt(TimelineId timeline, Instant at);
+  std::unique_ptr<ViewVolume> MakeFixed(const Place& place);
+  void MakeEmpty(const CreateRequest& request, VolumeRecord record);
+  void MakeClone(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
+  void MakeSnapshot(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
+  void RollBack(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
+  bool HeadIsOpen(TimelineId timeline);
+  void WaitForOperations(TimelineId timeline);
+
+  std::shared_ptr<ViewVolume> OpenHead(const TimelineRecord& record, std::vector<View::Link> chain);
+  uint64_t DiskBytes(TimelineId timeline);
+  void DiscardTimeline(TimelineId id);
+
+  std::filesystem::path root_;
+  std::optional<RootLock> lock_;
+  InstantClock clock_;
+  std::mutex clock_file_mutex_;
+  ClockFile clock_file_;
+  std::unique_ptr<Index> index_;
+  std::unique_ptr<SegmentReader> segments_;
+  StoreContext context_;
+
+  std::mutex catalog_mutex_;  // guards catalog_ and broken_; taken before heads_mutex_
+  std::unique_ptr<CatalogStore> catalog_;
+  std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
+
+  std::mutex heads_mutex_;  // guards heads_
+  std::condition_variable head_closed_;
+  struct Head {
+    std::weak_ptr<ViewVolume> volume;    // who uses it
+    std::shared_ptr<Timeline> timeline;  // for the store's own needs
+  };
+  std::map<TimelineId, Head> heads_;  // an entry lives until its head is synced and destroyed
+  std::atomic<CatalogStore*> catalog_for_sync_{nullptr};
+};
+
+void StoreImpl::Recover() {
+  std::error_code error;
+  std::filesystem::create_directories(root_, error);
+  if (error) throw Refused(error.value(), "cannot make data root " + root_.string() + ": " + error.message());
+  const Superblock block = OpenSuperblock(root_);
+  lock_.emplace(root_);
+  const auto clock_state = clock_file_.Read();
+  const bool clean = clock_state && clock_state->clean;
+  if (clock_state) clock_.Observe(clock_state->floor);
+  clock_file_.Write({clock_.last(), false});
+
+  FileLayer* files = FileLayer::Posix();
+  files->MakeDirectory(root_ / "journal");
+  segments_ = std::make_unique<SegmentReader>(files, root_ / "journal");
+  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncAll(); }});
+  context_ = {files, root_, index_.get(), segments_.get(), &clock_};
+  catalog_ = std::make_unique<CatalogStore>(context_, clean);
+  catalog_for_sync_ = catalog_.get();
+  RecoverTimelines(clean);
+  RemoveLeftovers();
+}
+
+void StoreImpl::RecoverTimelines(bool clean) {
+  if (clean) return;  // each is opened when it is needed
+  for (const auto& [id, record] : catalog_->timelines()) {
+    if (record.dropped) continue;
+    try {
+      const Timeline recovered(context_, record, catalog_->Chain(id, kInstantMax), false);
+    } catch (const Refused& refused) {
+      spdlog::error("timeline {} did not recover: {}", id, refused.what());
+      broken_[id] = refused.what();
+    }
+  }
+}
+
+void StoreImpl::RemoveLeftovers() {
+  std::vector<TimelineId> dropped;
+  for (const auto& [id, record] : catalog_->timelines()) {
+    if (record.dropped) dropped.push_back(id);
+  }
+  for (const TimelineId id : dropped) DeleteTimelineData(id);
+  // Timelines that were being made when the process ended.
+  for (const std::string& name : context_.files->List(root_ / "journal")) {
+    char* end = nullptr;
+    const unsigned long id = std::strtoul(name.c_str(), &end, 10);
+    if (*end != '\0' || id == kControlTimeline || catalog_->timelines().contains(static_cast<TimelineId>(id))) continue;
+    spdlog::info("removing what is left of unfinished timeline {}", id);
+    index_->DropTimeline(static_cast<TimelineId>(id));
+    std::filesystem::remove_all(root_ / "journal" / name);
+  }
+}
+
+StoreImpl::~StoreImpl() {
+  try {
+    SyncAll();
+    index_->Flush();
+    catalog_for_sync_ = nullptr;
+    catalog_.reset();
+    index_.reset();
+    if (broken_.empty()) clock_file_.Write({clock_.last(), true});
+  } catch (const std::exception& error) {
+    spdlog::error("the store did not close in order; the next start recovers it: {}", error.what());
+  }
+}
+
+Instant StoreImpl::Now() {
+  const std::lock_guard lock(clock_file_mutex_);
+  const Instant now = clock_.Next();
+  clock_file_.Write({now, false});
+  return now;
+}
+
+void StoreImpl::SyncAll() {
+  if (CatalogStore* catalog = catalog_for_sync_) catalog->Sync();
+  std::vector<std::shared_ptr<Timeline>> timelines;
+  {
+    const std::lock_guard lock(heads_mutex_);
+    for (const auto& [id, head] : heads_) timelines.push_back(head.timeline);
+  }
+  for (const auto& timeline : timelines) timeline->Sync();
+}
+
+bool StoreImpl::HeadIsOpen(TimelineId timeline) {
+  const std::lock_guard lock(heads_mutex_);
+  return heads_.contains(timeline);
+}
+
+void StoreImpl::WaitForOperations(TimelineId timeline) {
+  std::shared_ptr<Timeline> open;
+  {
+    const std::lock_guard lock(heads_mutex_);
+    if (const auto found = heads_.find(timeline); found != heads_.end()) open = found->second.timeline;
+  }
+  if (open) const std::lock_guard lock(open->mutex());
+}
+
+StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<Instant> at) {
+  const Instant now = clock_.Next();
+  Place place;
+  place.at = at.value_or(source.fixed_at.value_or(now));
+  if (place.at > now) {
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is in the future; now is " + FormatInstant(now));
+  }
+  place.timeline = source.timeline();
+  Instant first = source.created;
+  if (source.fixed_at) {
+    // A snapshot volume shows one instant; what lies before it is reached through it as well.
+    place.at = std::min(place.at, *source.fixed_at);
+    first = Instant{};
+    for (std::optional<TimelineId> id = place.timeline; id;) {
+      const TimelineRecord& record = catalog_->timelines().at(*id);
+      first = record.created;
+      id = record.parent;
+    }
+  } else {
+    for (const Binding& binding : source.bindings) {
+      if (binding.since <= place.at) place.timeline = binding.timeline;
+    }
+  }
+  if (place.at < first) {
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is before the first instant kept of " + source.name +
+                              ", which is " + FormatInstant(first));
+  }
+  place.chain = catalog_->Chain(place.timeline, place.at);
+  for (const View::Link& link : place.chain) {
+    if (const auto broken = broken_.find(link.timeline); broken != broken_.end()) throw Refused(EIO, broken->second);
+    WaitForOperations(link.timeline);
+  }
+  return place;
+}
+
+Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
+  const TimelineRecord& record = catalog_->timelines().at(timeline);
+  const auto covered = index_->FindCovered(timeline);
+  if (!covered) return {record.base_bytes, record.base_inodes};
+  if (covered->instant <= at) return covered->totals;
+  const auto sample = index_->FindSample(timeline, at);
+  if (!sample) return {record.base_bytes, record.base_inodes};
+  Totals totals = sample->totals;
+  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline, sample->position, Instant{});
+  while (const auto scanned = scanner.Next()) {
+    if (scanned->header.instant > at) break;
+    totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
+  }
+  return totals;
+}
+
+std::unique_ptr<ViewVolume> StoreImpl::MakeFixed(const Place& place) {
+  const View::Link& link = place.chain.front();
+  return std::make_unique<ViewVolume>(context_, View(index_.get(), place.chain), TotalsAt(link.timeline, link.until));
+}
+
+TimelineRecord StoreImpl::ForkTimeline(const Place& place) {
+  const View::Link& parent = place.chain.front();
+  TimelineRecord record;
+  record.id = catalog_->NextTimelineId();
+  record.parent = parent.timeline;
+  record.fork = parent.until;
+  record.first_ino = std::max(index_->LastIno(parent.timeline) + 1, parent.first_ino);
+  const Totals totals = TotalsAt(parent.timeline, parent.until);
+  record.base_bytes = totals.bytes;
+  record.base_inodes = totals.inodes;
+  return record;
+}
+
+void StoreImpl::Create(const CreateRequest& request) {
+  const std::lock_guard lock(catalog_mutex_);
+  if (const VolumeRecord* existing = catalog_->Find(request.name)) {
+    if (existing->options == request.options) return;
+    throw Refused(EEXIST, "volume " + request.name +
+                              " exists with other options; options cannot be changed: use another name, or remove it first");
+  }
+  VolumeRecord record;
+  record.name = request.name;
+  record.id = catalog_->NextVolumeId();
+  record.options = request.options;
+  record.source = request.source;
+  const TimelineId next_timeline = catalog_->NextTimelineId();
+  try {
+    switch (request.source_kind) {
+      case SourceKind::kNone:
+        MakeEmpty(request, std::move(record));
+        break;
+      case SourceKind::kCloneOf:
+        MakeClone(request, catalog_->Need(request.source), std::move(record));
+        break;
+      case SourceKind::kSnapshotOf:
+        MakeSnapshot(request, catalog_->Need(request.source), std::move(record));
+        break;
+      case SourceKind::kRollback:
+        RollBack(request, catalog_->Need(request.source), std::move(record));
+        break;
+    }
+  } catch (...) {
+    if (!catalog_->timelines().contains(next_timeline)) DiscardTimeline(next_timeline);
+    throw;
+  }
+}
+
+void StoreImpl::DiscardTimeline(TimelineId id) {
+  segments_->Forget(id);
+  index_->DropTimeline(id);
+  std::error_code ignored;  // the next start tries again
+  std::filesystem::remove_all(segments_->TimelineDirectory(id), ignored);
+}
+
+void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
+  TimelineRecord timeline;
+  timeline.id = catalog_->NextTimelineId();
+  timeline.created = clock_.Next();
+  {
+    const auto head = OpenHead(timeline, {{timeline.id, kInstantMax, timeline.first_ino}});
+    head->MakeRoot(request.mode.value_or(kDefaultRootMode), request.uid.value_or(0), request.gid.value_or(0));
+    head->Sync();
+    record.created = head->last_instant();
+  }
+  record.bindings.push_back({record.created, timeline.id});
+  catalog_->Commit({{record}, {}, {timeline}, {}});
+}
+
+void StoreImpl::MakeClone(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+  const Place place = Resolve(source, request.at);
+  TimelineRecord timeline = ForkTimeline(place);
+  timeline.created = clock_.Next();
+  record.role = Role::kClone;
+  record.source_at = place.at;
+  record.created = timeline.created;
+  if (request.mode || request.uid || request.gid) {
+    std::vector<View::Link> chain = place.chain;
+    chain.insert(chain.begin(), {timeline.id, kInstantMax, timeline.first_ino});
+    const auto head = OpenHead(timeline, std::move(chain));
+    AttrChange change;
+    change.mode = request.mode;
+    change.uid = request.uid;
+    change.gid = request.gid;
+    head->SetAttr({}, kRootIno, change);
+    head->Sync();
+    record.created = head->last_instant();
+  }
+  record.bindings.push_back({record.created, timeline.id});
+  catalog_->Commit({{record}, {}, {timeline}, {}});
+}
+
+void StoreImpl::MakeSnapshot(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+  if (request.mode || request.uid || request.gid) {
+    throw Refused(EINVAL, "uid, gid and mode cannot be given for a snapshot volume: it is read-only");
+  }
+  const Place place = Resolve(source, request.at);
+  record.role = Role::kSnapshot;
+  record.created = clock_.Next();
+  record.fixed_at = place.at;
+  record.bindings.push_back({record.created, place.timeline});
+  catalog_->Commit({{record}, {}, {}, {}});
+}
+
+void StoreImpl::RollBack(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+  if (request.mode || request.uid || request.gid) {
+    throw Refused(EINVAL, "uid, gid and mode cannot be given for a rollback");
+  }
+  if (!request.at) throw Refused(EINVAL, "rollback needs at=TIME: where to go back to");
+  if (!source.writable()) {
+    throw Refused(EROFS, "cannot roll back " + source.name + ": it is a snapshot volume, which never changes");
+  }
+  const Place place = Resolve(source, request.at);
+  if (HeadIsOpen(source.timeline())) throw Refused(EBUSY, "cannot roll back " + source.name + ": it is in use");
+  // The new volume shows what there was up to here; the old timeline gets no operation any more.
+  record.role = Role::kSnapshot;
+  record.fixed_at = clock_.Next();
+  record.created = *record.fixed_at;
+  record.bindings.push_back({record.created, source.timeline()});
+  TimelineRecord timeline = ForkTimeline(place);
+  timeline.created = clock_.Next();
+  VolumeRecord rolled_back = source;
+  rolled_back.bindings.push_back({timeline.created, timeline.id});
+  rolled_back.rolled_back_to = place.at;
+  catalog_->Commit({{record, rolled_back}, {}, {timeline}, {}});
+}
+
+void StoreImpl::Remove(const std::string& name) {
+  const std::lock_guard lock(catalog_mutex_);
+  const VolumeRecord record = catalog_->Need(name);
+  if (record.writable() && HeadIsOpen(record.timeline())) throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
+  CatalogStore::Change change;
+  change.end_volumes.push_back(name);
+  const std::vector<TimelineId> unneeded = catalog_->Unneeded(name);
+  for (const TimelineId id : unneeded) {
+    TimelineRecord dropped = catalog_->timelines().at(id);
+    dropped.dropped = true;
+    change.put_timelines.push_back(dropped);
+  }
+  catalog_->Commit(change);
+  for (const TimelineId id : unneeded) DeleteTimelineData(id);
+}
+
+void StoreImpl::DeleteTimelineData(TimelineId id) {
+  segments_->Forget(id);
+  index_->DropTimeline(id);
+  // The files must not outlive the index's knowledge that they are gone, nor the other way round: the catalog entry
+  // stays until both are.
+  std::filesystem::remove_all(segments_->TimelineDirectory(id));
+  context_.files->SyncDirectory(root_ / "journal");
+  catalog_->Commit({{}, {}, {}, {id}});
+}
+
+std::optional<VolumeRecord> StoreImpl::Find(const std::string& name) {
+  const std::lock_guard lock(catalog_mutex_);
+  const VolumeRecord* record = catalog_->Find(name);
+  return record == nullptr ? std::nullopt : std::optional(*record);
+}
+
+std::vector<VolumeRecord> StoreImpl::List() {
+  const std::lock_guard lock(catalog_mutex_);
+  std::vector<VolumeRecord> records;
+  for (const auto& [name, record] : catalog_->volumes()) records.push_back(record);
+  return records;
+}
+
+uint64_t StoreImpl::DiskBytes(TimelineId timeline) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(segments_->TimelineDirectory(timeline), error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    const uint64_t size = it->file_size(ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes;
+}
+
+VolumeStatus StoreImpl::Status(const std::string& name) {
+  std::unique_lock lock(catalog_mutex_);
+  VolumeStatus status;
+  status.record = catalog_->Need(name);
+  status.history_first = status.record.created;
+  Totals totals;
+  if (status.record.fixed_at) {
+    const auto chain = catalog_->Chain(status.record.timeline(), *status.record.fixed_at);
+    totals = TotalsAt(chain.front().timeline, chain.front().until);
+    status.history_first = status.history_last = *status.record.fixed_at;
+  } else {
+    const TimelineId timeline = status.record.timeline();
+    totals = TotalsAt(timeline, kInstantMax);
+    const auto covered = index_->FindCovered(timeline);
+    status.history_last = covered ? covered->instant : catalog_->timelines().at(timeline).created;
+  }
+  lock.unlock();
+  status.live_bytes = totals.bytes;
+  status.live_inodes = totals.inodes;
+  std::set<TimelineId> seen;
+  for (const Binding& binding : status.record.bindings) {
+    if (seen.insert(binding.timeline).second) status.history_bytes += DiskBytes(binding.timeline);
+  }
+  return status;
+}
+
+std::shared_ptr<ViewVolume> StoreImpl::OpenHead(const TimelineRecord& record, std::vector<View::Link> chain) {
+  std::unique_lock lock(heads_mutex_);
+  for (;;) {
+    const auto found = heads_.find(record.id);
+    if (found == heads_.end()) break;
+    if (auto head = found->second.volume.lock()) return head;
+    head_closed_.wait(lock);  // the last one is being destroyed
+  }
+  const TimelineId id = record.id;
+  auto timeline = std::make_shared<Timeline>(context_, record, std::move(chain), true);
+  auto* opened = new ViewVolume(context_, timeline);
+  std::shared_ptr<ViewVolume> head(opened, [this, id](ViewVolume* volume) {
+    try {
+      volume->Sync();  // so that whatever the index flushes later is in the journal
+    } catch (const std::exception& error) {
+      spdlog::error("timeline {}: {}", id, error.what());
+    }
+    delete volume;
+    const std::lock_guard closing(heads_mutex_);
+    heads_.erase(id);
+    head_closed_.notify_all();
+  });
+  heads_[id] = {head, std::move(timeline)};
+  return head;
+}
+
+std::shared_ptr<Volume> StoreImpl::OpenVolume(const std::string& name) {
+  std::unique_lock lock(catalog_mutex_);
+  const VolumeRecord record = catalog_->Need(name);
+  if (record.fixed_at) return MakeFixed(Resolve(record, std::nullopt));
+  for (const View::Link& link : catalog_->Chain(record.timeline(), kInstantMax)) {
+    if (const auto broken = broken_.find(link.timeline); broken != broken_.end()) throw Refused(EIO, broken->second);
+  }
+  return OpenHead(catalog_->timelines().at(record.timeline()), catalog_->Chain(record.timeline(), kInstantMax));
+}
+
+std::shared_ptr<Volume> StoreImpl::OpenAt(const std::string& name, Instant at) {
+  const std::lock_guard lock(catalog_mutex_);
+  return MakeFixed(Resolve(catalog_->Need(name), at));
+}
+
+}  // namespace
+
+std::unique_ptr<Store> Store::Open(StoreOptions options) {
+  auto store = std::make_unique<StoreImpl>(std::move(options));
+  store->Recover();
+  return store;
+}
+
+}  // namespace rw

@@ -1,0 +1,110 @@
+#include "fs/store_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "fs/file.h"
+#include "fs/record.h"
+#include "metadata/coding.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kSuperblockName = "store.json";
+constexpr const char* kLockName = "lock";
+constexpr const char* kMagic = "rewind";
+constexpr size_t kClockBytes = 8 + 1 + 4;
+
+void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
+  FileLayer* files = FileLayer::Posix();
+  const std::filesystem::path temporary = path.string() + ".new";
+  const auto file = files->Open(temporary, FileLayer::Mode::kCreate);
+  const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  file->WriteAt({&part, 1}, 0);
+  file->SyncData();
+  std::filesystem::rename(temporary, path);
+  files->SyncDirectory(path.parent_path());
+}
+
+Superblock MakeStore(const std::filesystem::path& root) {
+  for (const std::string& name : FileLayer::Posix()->List(root)) {
+    // A crash while the store was made may have left these.
+    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found") continue;
+    throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " + kSuperblockName +
+                                 " but holds " + name + "; give an empty directory");
+  }
+  std::random_device random;
+  Superblock block;
+  block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
+  WriteDurably(root / kSuperblockName,
+               json{{"magic", kMagic}, {"format", block.format}, {"name_seed", block.name_seed}}.dump() + "\n");
+  return block;
+}
+
+}  // namespace
+
+Superblock OpenSuperblock(const std::filesystem::path& root) {
+  std::ifstream in(root / kSuperblockName);
+  if (!in) return MakeStore(root);
+  try {
+    const json parsed = json::parse(in);
+    if (parsed.at("magic") != kMagic) throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's");
+    Superblock block;
+    block.format = parsed.at("format");
+    if (block.format > kStoreFormat) {
+      throw Refused(EPROTONOSUPPORT, "data root " + root.string() + " has format " + std::to_string(block.format) +
+                                         "; this rewind reads formats up to " + std::to_string(kStoreFormat) +
+                                         ": use a newer rewind");
+    }
+    block.name_seed = parsed.at("name_seed");
+    return block;
+  } catch (const json::exception& error) {
+    throw Refused(EIO, "damaged " + (root / kSuperblockName).string() + ": " + error.what());
+  }
+}
+
+RootLock::RootLock(const std::filesystem::path& root) {
+  const std::filesystem::path path = root / kLockName;
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd_ < 0) throw Refused(errno, "cannot open " + path.string() + ": " + std::strerror(errno));
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    close(fd_);
+    throw Refused(EBUSY, "data root " + root.string() + " is in use by another rewind daemon; stop that one first");
+  }
+}
+
+RootLock::~RootLock() { close(fd_); }
+
+std::optional<ClockFile::State> ClockFile::Read() const {
+  std::ifstream in(path_, std::ios::binary);
+  std::string bytes(kClockBytes, '\0');
+  if (!in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) return std::nullopt;
+  const std::string_view content = std::string_view(bytes).substr(0, kClockBytes - 4);
+  if (GetFixed<uint32_t>(bytes.data() + content.size()) != FrameChecksum(content, 0, 0)) return std::nullopt;
+  return State{Instant{GetFixed<uint64_t>(bytes.data())}, bytes[8] != 0};
+}
+
+void ClockFile::Write(State state) {
+  std::string bytes;
+  PutFixed<uint64_t>(&bytes, state.floor.ns);
+  bytes.push_back(state.clean ? 1 : 0);
+  PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
+  const auto file = FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
+                                                                                  : FileLayer::Mode::kCreate);
+  const iovec part{bytes.data(), bytes.size()};
+  file->WriteAt({&part, 1}, 0);  // within one sector: old or new, never between
+  file->SyncData();
+}
+
+}  // namespace rw

@@ -1,0 +1,52 @@
+// The small files of a data root: what says that it is rewind's, who has it open, and where the clock stood.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+
+#include "metadata/instant.h"
+
+namespace rw {
+
+inline constexpr uint32_t kStoreFormat = 1;
+
+// `store.json`: written once, when the store is made.
+struct Superblock {
+  uint32_t format = kStoreFormat;
+  uint64_t name_seed = 0;
+};
+
+// Reads the superblock, or makes a new store in an empty directory. Throws Refused: ENOTEMPTY, EPROTONOSUPPORT, EIO.
+Superblock OpenSuperblock(const std::filesystem::path& root);
+
+// Held as long as the object lives. Throws Refused(EBUSY) if another process holds it.
+class RootLock {
+ public:
+  explicit RootLock(const std::filesystem::path& root);
+  ~RootLock();
+  RootLock(const RootLock&) = delete;
+  RootLock& operator=(const RootLock&) = delete;
+
+ private:
+  int fd_;
+};
+
+// `clock`: an instant that no later run may give out again, and whether the store was closed in order.
+class ClockFile {
+ public:
+  struct State {
+    Instant floor;
+    bool clean = false;  // everything is in the index, and no journal has a torn tail
+  };
+  explicit ClockFile(std::filesystem::path path) : path_(std::move(path)) {}
+
+  std::optional<State> Read() const;  // nothing if absent or torn
+  void Write(State state);            // durable when it returns
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace rw
