@@ -12,6 +12,7 @@ usage: $0 [--binary FILE] [--name NAME] [--data DIR] [--set KEY=VALUE]... [--no-
   --data DIR       the host's directory for the data (default: the former plugin's, else /var/lib/rewind)
   --set KEY=VALUE  a setting, as for 'docker plugin set'; may be given several times
   --no-enable      create it only
+  --keep-same      do nothing if the plugin is enabled and was made of the same files
   --force          replace the plugin although running containers use its volumes; these containers then get errors
                    from their volumes until they are restarted
 EOF
@@ -24,6 +25,7 @@ name=rewind
 data=
 settings=()
 enable=yes
+keep_same=
 force=
 while (($#)); do
   case $1 in
@@ -32,6 +34,7 @@ while (($#)); do
     --data) data=${2:?--data needs a directory}; shift 2 ;;
     --set) settings+=("${2:?--set needs KEY=VALUE}"); shift 2 ;;
     --no-enable) enable=; shift ;;
+    --keep-same) keep_same=yes; shift ;;
     --force) force=yes; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -61,6 +64,11 @@ mkdir "$work/plugin"
 lay_out_rootfs "$work/plugin/rootfs"
 cp "$source_dir/plugin-config/config.json" "$work/plugin/config.json"
 
+# What the plugin is made of, as one number. It is kept in the plugin itself, as its description's last word.
+made_of=$(cd "$work/plugin" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
+sed -i "s/^  \"description\": \"\(.*\)\",$/  \"description\": \"\1, build $made_of\",/" "$work/plugin/config.json"
+grep -q "build $made_of" "$work/plugin/config.json" || fail "no description in config.json"
+
 # The containers that run now and have a volume of this plugin.
 running_users() {
   local ids
@@ -71,18 +79,25 @@ running_users() {
     awk -v d="$name:latest" -v n="$name" '$1 == d || $1 == n {print substr($2, 2) " (volume " $3 ")"}'
 }
 
+setting_of_former() { docker plugin inspect --format "$1" "$name"; }
+
 if docker plugin inspect "$name" >/dev/null 2>&1; then
+  former_data=$(setting_of_former '{{range .Settings.Mounts}}{{if eq .Name "data"}}{{.Source}}{{end}}{{end}}')
+  if [[ -n $keep_same && ${#settings[@]} -eq 0 && (-z $data || $data == "$former_data") &&
+    $(setting_of_former '{{.Enabled}} {{.Config.Description}}') == "true "*"build $made_of" ]]; then
+    say "plugin $name is enabled and of this build already, data in $former_data"
+    exit 0
+  fi
   users=$(running_users)
   if [[ -n $users && -z $force ]]; then
     fail "not replacing plugin $name: in use by container $(paste -sd, <<<"$users" | sed 's/,/, /g');" \
       "stop it first, or pass --force"
   fi
   # What was set stays set: the engine forgets it with the plugin.
-  [[ -n $data ]] || data=$(docker plugin inspect --format \
-    '{{range .Settings.Mounts}}{{if eq .Name "data"}}{{.Source}}{{end}}{{end}}' "$name")
+  data=${data:-$former_data}
   while read -r former; do
     [[ $former == REWIND_*=* ]] && settings=("$former" "${settings[@]}")
-  done < <(docker plugin inspect --format '{{range .Settings.Env}}{{println .}}{{end}}' "$name")
+  done < <(setting_of_former '{{range .Settings.Env}}{{println .}}{{end}}')
   say "replacing plugin $name"
   docker plugin disable -f "$name" >/dev/null 2>&1 || true  # it may be disabled already
   docker plugin rm -f "$name" >/dev/null

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds rewind and runs every test; then the linters, and the unit tests again under
+# sanitizers. Ends with the test runner's closing line.
+#
+# Arguments go to ctest: `scripts/test.sh -L database` runs the tests of one label, without linters and sanitizers.
+# BUILD_DIR names another build directory.
+set -euo pipefail
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build_dir=${BUILD_DIR:-$source_dir/build}
+cores=$(nproc)
+
+((EUID == 0)) || { echo "test: run as root: the tests mount filesystems and start a Docker engine" >&2; exit 1; }
+
+# Everything that the tests make lies here, and whatever they leave (mounts, daemons, an engine) goes with it.
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/rewind-tests.XXXXXX")
+chmod 0711 "$TMPDIR"  # a database runs as its own user
+export TMPDIR
+clean_up() {
+  local status=$?
+  trap - EXIT INT TERM HUP
+  if command -v python3 >/dev/null; then
+    python3 -B "$source_dir/tests/docker/leftovers.py" "$TMPDIR" || true
+  fi
+  rm -rf --one-file-system "$TMPDIR" || true
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+began=$SECONDS
+failed=()
+title() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - began)); }
+# Runs a step; its failure is remembered, and the others run all the same.
+step() {
+  local name=$1
+  shift
+  title "$name"
+  "$@" </dev/null || { failed+=("$name"); echo "test: $name: FAILED"; }
+}
+
+check_format() {
+  sources '*.cc' '*.h' | xargs -0 clang-format --dry-run -Werror
+}
+# C++ sources of the project, found without git: it may be absent.
+sources() {
+  local pattern names=()
+  for pattern in "$@"; do names+=(-o -name "$pattern"); done
+  (cd "$source_dir" && find plugin fs metadata tests bench \( "${names[@]:1}" \) -print0 | sort -z |
+    sed -z "s#^#$source_dir/#")
+}
+check_scripts() {
+  local script
+  for script in "$source_dir"/scripts/*.sh "$source_dir"/.ci/run; do
+    bash -n "$script" || return 1
+  done
+  python3 -m json.tool "$source_dir/plugin-config/config.json" >/dev/null
+}
+check_tidy() {
+  local log=$TMPDIR/clang-tidy.log
+  # Only what one of the three layers is made of; the headers come with it.
+  run-clang-tidy -quiet -j "$cores" -p "$build_dir" "^$source_dir/(plugin|fs|metadata)/.*\\.cc$" >"$log" 2>&1 && return
+  grep -A4 -E '(warning|error):' "$log" | head -n 100
+  return 1
+}
+check_sanitized() {
+  local dir=$build_dir-asan
+  cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DREWIND_SANITIZE=address,undefined \
+    -DCMAKE_CXX_FLAGS_DEBUG=-O1 >/dev/null
+  cmake --build "$dir" --target unit_tests
+  # RocksDB comes without instrumentation, so containers that cross into it cannot be checked.
+  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 REWIND_TEST_SCALE=small \
+    "$dir/tests/unit_tests" --gtest_brief=1
+}
+
+title "Packages"
+"$source_dir/scripts/setup.sh" build engine story test
+title "Build"
+BUILD_DIR=$build_dir "$source_dir/scripts/build.sh"
+
+title "Tests"
+ctest_log=$TMPDIR/ctest.log
+ctest --test-dir "$build_dir" --output-on-failure -j "$cores" "$@" </dev/null 2>&1 | tee "$ctest_log" ||
+  failed+=("tests")
+grep -qE 'tests passed, .* out of [1-9]' "$ctest_log" || failed+=("tests: none ran")
+
+if (($# == 0)); then
+  step "Scripts" check_scripts
+  step "Format" check_format
+  step "clang-tidy" check_tidy
+  step "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer" check_sanitized
+fi
+
+title "Done"
+if ((${#failed[@]})); then
+  printf 'test: FAILED: %s\n' "${failed[@]}"
+fi
+grep -E 'tests passed, .* out of' "$ctest_log" || echo "no test ran"
+((${#failed[@]} == 0))
