@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "metadata/refused.h"
+#include "metadata/quoted.h"
 #include "metadata/time_text.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
@@ -110,6 +110,18 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
   umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
 }
 
+// What was wrong with the command line, in one line.
+std::string DescribeUsage(const CLI::App& app, int argc, char** argv,
+                          const CLI::ParseError& error) {
+  std::string first = argc > 1 ? argv[1] : "";
+  std::string why = error.what();
+  if (first.empty()) why = "a command is required";
+  if (!first.empty() && first[0] != '-' && app.get_subcommand_no_throw(first) == nullptr) {
+    why = "no such command: " + Quoted(first);
+  }
+  return why + "; rewind --help tells more";
+}
+
 std::string OneLine(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
@@ -134,7 +146,7 @@ int RunCommandLine(int argc, char** argv) {
     return kExitDone;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::cerr << "rewind: " << OneLine(error.what()) << "; rewind --help tells more" << std::endl;
+    std::cerr << "rewind: " << OneLine(DescribeUsage(app, argc, argv, error)) << std::endl;
     return kExitUsage;
   } catch (const std::exception& error) {
     std::cerr << "rewind: " << OneLine(error.what()) << std::endl;

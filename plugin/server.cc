@@ -87,7 +87,8 @@ Server::Server(std::filesystem::path socket) : socket_(std::move(socket)) {
               });
   http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
     if (!response.body.empty()) return;
-    std::string why = response.status == 404   ? "no such endpoint: " + Quoted(request.path)
+    std::string why = response.status == 404
+                          ? "no such endpoint: " + Quoted(request.method + " " + request.path)
                       : response.status == 413 ? "the request's body is larger than 1 MiB"
                                                : "the request is not one that is understood";
     response.set_content(ErrorAnswer(why), kContentType);

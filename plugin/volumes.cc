@@ -193,7 +193,7 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
 
 Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<Instant> at) {
   std::string directory = std::to_string(record.id);
-  std::string source = kSourcePrefix + PlainName(record.name) + "#" + directory;
+  std::string source = kSourcePrefix + PlainName(record.name) + ":" + directory;
   if (at) {
     directory += "@" + std::to_string(at->ns);
     source += "@" + FormatInstant(*at);

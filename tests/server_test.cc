@@ -24,7 +24,6 @@ namespace rw {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 namespace stdfs = std::filesystem;
@@ -251,7 +250,8 @@ TEST_F(ServerTest, BadInputGetsOneLineAndChangesNothing) {
     ASSERT_TRUE(json.is_object()) << bad.endpoint << " " << bad.body << ": " << answer;
     std::string refusal = Err(json);
     EXPECT_THAT(refusal, HasSubstr(bad.why)) << bad.endpoint << " " << bad.body.substr(0, 200);
-    if (bad.body.find("help") == std::string::npos) EXPECT_THAT(refusal, Not(HasSubstr("\n")));
+    bool is_help = bad.body.find("help") != std::string::npos;
+    EXPECT_TRUE(is_help || refusal.find('\n') == std::string::npos) << refusal;
     EXPECT_LT(refusal.size(), 1000u);
   }
   EXPECT_EQ(Post("Rewind.List", Json::object()), before);
