@@ -116,7 +116,7 @@ std::string DescribeUsage(const CLI::App& app, int argc, char** argv,
   std::string first = argc > 1 ? argv[1] : "";
   std::string why = error.what();
   if (first.empty()) why = "a command is required";
-  if (!first.empty() && first[0] != '-' && app.get_subcommand_no_throw(first) == nullptr) {
+  if (!first.empty() && first[0] != '-' && app.get_subcommands().empty()) {
     why = "no such command: " + Quoted(first);
   }
   return why + "; rewind --help tells more";
