@@ -1,0 +1,67 @@
+// Which inode of which view a FUSE node id means.
+//
+// A node id is (slot << 40 | inode number). Slot 0 is the mounted volume, so that its node ids need no table and outlive
+// the daemon; each view under `.rewind/` that somebody has named has a slot of its own, and `.rewind` itself the last one.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "fs/lru_cache.h"
+#include "fs/volume.h"
+
+namespace rw {
+
+inline constexpr unsigned kInoBits = 40;
+inline constexpr uint64_t kHiddenSlot = (1 << 24) - 1;
+inline constexpr uint64_t kHiddenNode = kHiddenSlot << kInoBits | kRootIno;
+inline constexpr std::string_view kHiddenDirectory = ".rewind";
+
+struct Node {
+  std::shared_ptr<Volume> volume;  // null: the directory `.rewind`
+  uint64_t slot = 0;
+  Ino ino = 0;
+
+  bool hidden() const { return volume == nullptr; }
+  uint64_t IdOf(Ino other) const { return slot << kInoBits | other; }  // of an inode of the same view
+};
+
+// Thread safety: all methods may be called from any thread.
+class SessionNodes {
+ public:
+  using OpenAt = std::function<std::shared_ptr<Volume>(std::string_view time)>;
+
+  SessionNodes(std::shared_ptr<Volume> volume, OpenAt open_at)
+      : volume_(std::move(volume)), open_at_(std::move(open_at)), views_(kOpenViews) {}
+
+  Volume& volume() { return *volume_; }
+
+  Node Find(uint64_t node_id);              // throws Refused(ESTALE) for a slot never given out
+  Node FindView(std::string_view time);     // the root of the volume as of a time in text; throws Refused
+  static bool IsAbsolute(std::string_view time);  // means the same instant whenever it is asked
+
+  // The kernel has got to know the node / has forgotten it `count` times.
+  void Remember(uint64_t node_id);
+  void Forget(uint64_t node_id, uint64_t count);
+
+ private:
+  static constexpr size_t kOpenViews = 32;
+
+  std::shared_ptr<Volume> volume_;
+  OpenAt open_at_;
+
+  std::mutex views_mutex_;  // guards what follows
+  std::map<Instant, uint64_t> slots_;
+  std::unordered_map<uint64_t, Instant> instants_;
+  LruCache<uint64_t, std::shared_ptr<Volume>> views_;  // open now; reopened by its instant when needed again
+
+  std::mutex lookups_mutex_;  // guards lookups_
+  std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
+};
+
+}  // namespace rw
