@@ -1,7 +1,7 @@
 #include "plugin/mount_command.h"
 
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <cstring>
@@ -50,9 +50,10 @@ stdfs::path FindVisible(const nlohmann::json& mounted) {
   return visible;
 }
 
+// Attributes may come from the kernel's cache; this question always goes to the daemon.
 bool IsDead(const stdfs::path& directory) {
-  struct stat status;
-  return stat(directory.c_str(), &status) != 0 && errno == ENOTCONN;
+  struct statfs status;
+  return statfs(directory.c_str(), &status) != 0 && errno == ENOTCONN;
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ std::vector<std::string> TableRowsUnder(const std::string& heading) {
   bool inside = false;
   bool in_body = false;
   for (std::string line; std::getline(readme, line);) {
-    if (line.starts_with("## ")) inside = line == "## " + heading;
+    // A subsection has tables of its own.
+    if (line.starts_with("##")) inside = line == "## " + heading;
     bool is_row = inside && line.starts_with("|");
     if (!is_row) {
       in_body = false;

@@ -105,7 +105,8 @@ TEST_F(ServerTest, AVolumesLifeAsDockerDrivesIt) {
   EXPECT_EQ(get["Volume"]["Mountpoint"], mountpoint);
   EXPECT_EQ(get["Volume"]["Status"]["mounted_by"], Json::array({"c1"}));
   bool listed = false;
-  for (const Json& volume : Post("VolumeDriver.List", Json::object())["Volumes"]) {
+  Json list = Post("VolumeDriver.List", Json::object());
+  for (const Json& volume : list["Volumes"]) {
     if (volume["Name"] == "life") listed = volume["Mountpoint"] == mountpoint;
   }
   EXPECT_TRUE(listed);

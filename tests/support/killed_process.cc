@@ -62,7 +62,8 @@ std::vector<Acknowledgement> RunAndKill(const KilledRun& run, const std::string&
   std::string program = "/proc/self/exe";
   std::string filter = "--gtest_filter=" + child_test;
   std::string disabled = "--gtest_also_run_disabled_tests";
-  char* arguments[] = {program.data(), filter.data(), disabled.data(), nullptr};
+  std::string brief = "--gtest_brief=1";
+  char* arguments[] = {program.data(), filter.data(), disabled.data(), brief.data(), nullptr};
   pid_t pid = 0;
   const int error = posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environ);
   unsetenv("REWIND_KILL_ROOT");

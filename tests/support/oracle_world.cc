@@ -12,6 +12,11 @@
 namespace rw::testing {
 namespace {
 
+bool ChangesNothing(const Operation& operation) {
+  return operation.kind == OperationKind::kForget || operation.kind == OperationKind::kCopyRange ||
+         (operation.kind == OperationKind::kWrite && operation.data.empty());
+}
+
 CreateRequest Request(const std::string& name, SourceKind kind, const std::string& source) {
   CreateRequest request;
   request.name = name;
@@ -99,8 +104,10 @@ std::string OracleWorld::Operate() {
   Ino created = 0;
   const int error =
       ApplyToVolume(*member.twin.volume, member.twin.inos, operation, &created, &problem);
-  // No kernel holds an inode of this view, so to forget one is nothing.
-  if (operation.kind == OperationKind::kForget || error == EROFS) return {};
+  // Only what is senseless anywhere may be refused otherwise, and only what changes nothing may
+  // succeed.
+  const bool senseless = error == EINVAL || error == EOPNOTSUPP || error == EFBIG;
+  if (error == EROFS || (senseless && operation.flags != 0) || ChangesNothing(operation)) return {};
   return member.twin.name + ": " + operation.Describe() + " on a snapshot volume: errno " +
          std::to_string(error) + ", expected EROFS";
 }
@@ -271,11 +278,13 @@ std::string OracleWorld::RemoveOne() {
   const size_t which = random_.Below(members_.size());
   Twin& twin = members_[which]->twin;
   const std::string name = twin.name;
-  try {
-    store_->Remove(name);
-    return "removed " + name + " although it is open";
-  } catch (const Refused& refused) {
-    if (refused.error() != EBUSY) return refused.what();
+  if (!members_[which]->snapshot) {
+    try {
+      store_->Remove(name);
+      return "removed " + name + " although it is open";
+    } catch (const Refused& refused) {
+      if (refused.error() != EBUSY) return refused.what();
+    }
   }
   twin.volume.reset();
   store_->Remove(name);
