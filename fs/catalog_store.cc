@@ -106,15 +106,16 @@ std::vector<View::Link> CatalogStore::Chain(TimelineId timeline, Instant at) con
   return chain;
 }
 
-std::vector<TimelineId> CatalogStore::Unneeded(const std::string& without) const {
+std::vector<TimelineId> CatalogStore::Unneeded(const std::string& without,
+                                               const std::multiset<TimelineId>& open) const {
   std::set<TimelineId> needed;
+  const auto need = [&](std::optional<TimelineId> id) {
+    while (id && needed.insert(*id).second) id = timelines_.at(*id).parent;
+  };
+  for (const TimelineId id : open) need(id);
   for (const auto& [name, volume] : volumes_) {
     if (name == without) continue;
-    for (const Binding& binding : volume.bindings) {
-      for (std::optional<TimelineId> id = binding.timeline; id && needed.insert(*id).second;) {
-        id = timelines_.at(*id).parent;
-      }
-    }
+    for (const Binding& binding : volume.bindings) need(binding.timeline);
   }
   std::vector<TimelineId> unneeded;
   for (const auto& [id, record] : timelines_) {

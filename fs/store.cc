@@ -62,7 +62,7 @@ class StoreImpl : public Store {
   Place Resolve(const VolumeRecord& source, std::optional<Instant> at);
   TimelineRecord ForkTimeline(const Place& place);
   Totals TotalsAt(TimelineId timeline, Instant at);
-  std::unique_ptr<ViewVolume> MakeFixed(const Place& place);
+  std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
   void MakeEmpty(const CreateRequest& request, VolumeRecord record);
   void MakeClone(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
   void MakeSnapshot(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
@@ -73,6 +73,7 @@ class StoreImpl : public Store {
   std::shared_ptr<ViewVolume> OpenHead(const TimelineRecord& record, std::vector<View::Link> chain);
   uint64_t DiskBytes(TimelineId timeline);
   void DiscardTimeline(TimelineId id);
+  std::vector<TimelineId> Unneeded(const std::string& without);
 
   std::filesystem::path root_;
   std::optional<RootLock> lock_;
@@ -87,7 +88,8 @@ class StoreImpl : public Store {
   std::unique_ptr<CatalogStore> catalog_;
   std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
 
-  std::mutex heads_mutex_;  // guards heads_
+  std::mutex heads_mutex_;  // guards heads_ and open_views_
+  std::multiset<TimelineId> open_views_;  // the timelines that open fixed views read; their data stay
   std::condition_variable head_closed_;
   struct Head {
     std::weak_ptr<ViewVolume> volume;    // who uses it
@@ -137,6 +139,8 @@ void StoreImpl::RemoveLeftovers() {
   for (const auto& [id, record] : catalog_->timelines()) {
     if (record.dropped) dropped.push_back(id);
   }
+  // Views that were open when their volumes were removed kept these.
+  for (const TimelineId id : catalog_->Unneeded("", {})) dropped.push_back(id);
   for (const TimelineId id : dropped) DeleteTimelineData(id);
   // Timelines that were being made when the process ended.
   for (const std::string& name : context_.files->List(root_ / "journal")) {
@@ -244,9 +248,17 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
   return totals;
 }
 
-std::unique_ptr<ViewVolume> StoreImpl::MakeFixed(const Place& place) {
+std::shared_ptr<ViewVolume> StoreImpl::MakeFixed(const Place& place) {
   const View::Link& link = place.chain.front();
-  return std::make_unique<ViewVolume>(context_, View(index_.get(), place.chain), TotalsAt(link.timeline, link.until));
+  const TimelineId id = link.timeline;
+  auto volume = std::make_unique<ViewVolume>(context_, View(index_.get(), place.chain), TotalsAt(id, link.until));
+  const std::lock_guard lock(heads_mutex_);
+  open_views_.insert(id);
+  return {volume.release(), [this, id](ViewVolume* closed) {
+            delete closed;
+            const std::lock_guard closing(heads_mutex_);
+            open_views_.erase(open_views_.find(id));
+          }};
 }
 
 TimelineRecord StoreImpl::ForkTimeline(const Place& place) {
@@ -381,7 +393,7 @@ void StoreImpl::Remove(const std::string& name) {
   if (record.writable() && HeadIsOpen(record.timeline())) throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
   CatalogStore::Change change;
   change.end_volumes.push_back(name);
-  const std::vector<TimelineId> unneeded = catalog_->Unneeded(name);
+  const std::vector<TimelineId> unneeded = Unneeded(name);
   for (const TimelineId id : unneeded) {
     TimelineRecord dropped = catalog_->timelines().at(id);
     dropped.dropped = true;
@@ -389,6 +401,11 @@ void StoreImpl::Remove(const std::string& name) {
   }
   catalog_->Commit(change);
   for (const TimelineId id : unneeded) DeleteTimelineData(id);
+}
+
+std::vector<TimelineId> StoreImpl::Unneeded(const std::string& without) {
+  const std::lock_guard lock(heads_mutex_);
+  return catalog_->Unneeded(without, open_views_);
 }
 
 void StoreImpl::DeleteTimelineData(TimelineId id) {

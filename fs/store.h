@@ -67,8 +67,8 @@ class Store {
   // whose head is open).
   virtual void Create(const CreateRequest& request) = 0;
 
-  // Removes the name. Clones, and snapshot volumes made of it, keep showing what they showed.
-  // Throws Refused: ENOENT; EBUSY while it is open.
+  // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep showing what they showed.
+  // Throws Refused: ENOENT; EBUSY while its head is open.
   virtual void Remove(const std::string& name) = 0;
 
   virtual std::optional<VolumeRecord> Find(const std::string& name) = 0;

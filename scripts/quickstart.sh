@@ -75,7 +75,7 @@ start_engine() {
   for flags in "" "--iptables=false --bridge=none"; do
     echo "\$ dockerd $flags >$log 2>&1 &"
     # shellcheck disable=SC2086
-    setsid dockerd $flags >"$log" 2>&1 </dev/null &
+    setsid dockerd $flags >"$log" 2>&1 </dev/null 3>&- &
     pid=$!
     for _ in {1..120}; do
       docker version >/dev/null 2>&1 && return

@@ -49,7 +49,10 @@ TEST_P(AsOfTest, EveryInstantIsWhatItWas) {
   const uint64_t operations = NumberFromEnvironment("REWIND_OPS", kOperationsPerSeed);
   std::cout << "seed " << seed << ", " << operations << " operations" << std::endl;
   TempDir dir;
-  OracleWorld world(seed, dir.path() / "root");
+  // Many inodes with little history each, or few with much.
+  OperationProfile profile;
+  if (seed % 2 == 0) profile.max_inodes = 10;
+  OracleWorld world(seed, profile, dir.path() / "root");
   Random random(seed + 2);
   ASSERT_EQ(world.AddVolume(), "") << "seed " << seed;
   ASSERT_EQ(world.AddVolume(), "") << "seed " << seed;

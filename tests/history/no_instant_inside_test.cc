@@ -29,7 +29,7 @@ class NoInstantInsideTest : public ::testing::Test {
     store_->Create(request);
     auto volume = store_->OpenVolume(name);
     ReferenceModel model(store_->Find(name)->created, *volume->FindInode(kRootIno));
-    return {name, std::move(volume), std::move(model), {{kModelRoot, kRootIno}}};
+    return {name, std::move(volume), std::move(model), {{kModelRoot, kRootIno}}, true};
   }
 
   std::string CheckAround(const Twin& twin, Instant at) {

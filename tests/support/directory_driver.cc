@@ -195,7 +195,13 @@ int DirectoryDriver::WithFile(const ReferenceModel& model, const Operation& op) 
   const ModelNode& node = *model.Find(op.ino);
   if (!node.is_regular()) return node.is_dir() ? EISDIR : EINVAL;
   const bool unlinked = node.nlink == 0;
-  // Truncation goes by path too, since the kernel asks for it in another way then.
+  // Truncation goes in three ways, since the kernel asks for it in three ways.
+  if (op.change.size == 0u && !unlinked && op.caller.unique % 4 == 0) {
+    const int opened = open(Path(model, op.ino).c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (opened < 0) return errno;
+    close(opened);
+    return 0;
+  }
   if (op.change.size && !unlinked && *op.change.size % 2 == 0) {
     return ErrnoOf(truncate(Path(model, op.ino).c_str(), static_cast<off_t>(*op.change.size)));
   }

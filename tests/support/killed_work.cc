@@ -24,7 +24,7 @@ std::vector<Acknowledgement> ReadLog(const std::filesystem::path& path) {
 Twin TwinOf(Store& store, const std::string& name) {
   const Instant created = store.Find(name)->created;
   const auto root = store.OpenAt(name, created)->FindInode(kRootIno);
-  return {name, nullptr, ReferenceModel(created, *root), {{kModelRoot, kRootIno}}};
+  return {name, nullptr, ReferenceModel(created, *root), {{kModelRoot, kRootIno}}, true};
 }
 
 class Worker {

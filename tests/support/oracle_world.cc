@@ -31,9 +31,9 @@ std::string Where(const std::string& what, const std::string& problem) {
 
 }  // namespace
 
-OracleWorld::OracleWorld(uint64_t seed, std::filesystem::path root)
+OracleWorld::OracleWorld(uint64_t seed, const OperationProfile& profile, std::filesystem::path root)
     : random_(seed),
-      operations_(seed + 1, OperationProfile{}),
+      operations_(seed + 1, profile),
       options_{.root = std::move(root), .wall_clock = SystemNanoseconds},
       store_(Store::Open(options_)) {}
 
@@ -88,7 +88,8 @@ std::string OracleWorld::AddVolume() {
   const auto root = volume->FindInode(kRootIno);
   if (!root.has_value()) return name + ": a new volume has no root";
   ReferenceModel model(record->created, *root);
-  Member& member = AddMember({name, nullptr, std::move(model), {{kModelRoot, kRootIno}}}, false);
+  Member& member =
+      AddMember({name, nullptr, std::move(model), {{kModelRoot, kRootIno}}, true}, false);
   return CheckAt(member, record->created);
 }
 
@@ -141,7 +142,7 @@ std::string OracleWorld::CheckEverywhere() {
     }
     problem = Where("head", member->twin.CheckView(*member->twin.volume, kInstantMax));
     if (problem.empty()) problem = CheckAt(*member, store_->Now());
-    for (int i = 0; i < 4 && problem.empty(); ++i) problem = CheckAt(*member, AnyInstant(*member));
+    for (int i = 0; i < 2 && problem.empty(); ++i) problem = CheckAt(*member, AnyInstant(*member));
     if (!problem.empty()) return problem;
   }
   return {};
@@ -195,7 +196,7 @@ std::string OracleWorld::Clone() {
   const Instant at = source.snapshot ? source.twin.model.instants()[0] : *record->source_at;
   if (request.at && record->source_at != request.at) return "a clone is of another instant";
   Twin twin{request.name, nullptr, ReferenceModel::CloneOf(source.twin.model, at, record->created),
-            source.twin.inos};
+            source.twin.inos, source.twin.exact_usage && source.twin.model.UnlinkedAt(at).empty()};
   Member& member = AddMember(std::move(twin), false);
   if (request.uid) {
     const auto root = member.twin.volume->FindInode(kRootIno);
@@ -217,7 +218,7 @@ std::string OracleWorld::Snapshot() {
   }
   const Instant at = *record->fixed_at;
   Twin twin{request.name, nullptr, ReferenceModel::CloneOf(source.twin.model, at, at),
-            source.twin.inos};
+            source.twin.inos, source.twin.exact_usage && source.twin.model.UnlinkedAt(at).empty()};
   Member& member = AddMember(std::move(twin), true);
   return Where("snapshot of " + request.source, CheckAt(member, at));
 }
@@ -244,7 +245,9 @@ std::string OracleWorld::RollBack() {
     return what + ": the new volume does not show the instant just before";
   }
   Twin before{request.name, nullptr,
-              ReferenceModel::CloneOf(twin.model, *undo->fixed_at, *undo->fixed_at), twin.inos};
+              ReferenceModel::CloneOf(twin.model, *undo->fixed_at, *undo->fixed_at), twin.inos,
+              twin.exact_usage && twin.model.UnlinkedAt(*undo->fixed_at).empty()};
+  twin.exact_usage &= twin.model.UnlinkedAt(to).empty();
   twin.model.RollBack(to, since);
   twin.volume = store_->OpenVolume(twin.name);
   Member& added = AddMember(std::move(before), true);

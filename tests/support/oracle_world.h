@@ -17,7 +17,7 @@ namespace rw::testing {
 
 class OracleWorld {
  public:
-  OracleWorld(uint64_t seed, std::filesystem::path root);
+  OracleWorld(uint64_t seed, const OperationProfile& profile, std::filesystem::path root);
   ~OracleWorld();
 
   std::string AddVolume();

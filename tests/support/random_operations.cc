@@ -13,7 +13,11 @@ namespace rw::testing {
 namespace {
 
 constexpr uint64_t kChunkBytes = 128 * 1024;
-constexpr uint64_t kFarBytes = 4 * 1024 * 1024;
+constexpr uint64_t kFarBytes = 3 * 1024 * 1024;
+const char kCapabilityName[] = "security.capability";
+// As the kernel checks it: revision 2, CAP_NET_RAW permitted.
+const std::string kCapability =
+    std::string("\x00\x00\x00\x02\x00\x20\x00\x00", 8) + std::string(12, '\0');
 
 uint64_t SizeOf(const ReferenceModel& model, ModelIno ino) {
   return model.Find(ino)->content->size();
@@ -132,6 +136,7 @@ std::string RandomOperations::DrawName(const ReferenceModel& model, ModelIno dir
 
 std::string RandomOperations::DrawXattrName(const ReferenceModel& model, ModelIno ino) {
   const ModelNode& node = *model.Find(ino);
+  if (node.is_regular() && random_.OneIn(5)) return kCapabilityName;
   const bool user = (node.is_regular() || node.is_dir()) && random_.OneIn(2);
   const char* const names[] = {"a", "b", "c.d", "long-name-of-an-attribute-to-see-that-it-is-kept"};
   return std::string(user ? "user." : "trusted.") + random_.Pick(names);
@@ -205,7 +210,10 @@ void RandomOperations::DrawSetAttr(const ReferenceModel& model, Operation& opera
     operation.ino = DrawFile(model);
     const uint64_t size = SizeOf(model, operation.ino);
     const uint64_t sizes[] = {0, size, random_.Below(size + 1), size + random_.Below(9000),
-                              kChunkBytes * random_.Below(3)};
+                              kChunkBytes * random_.Below(3),
+                              // A little less, a little more, often: cuts pile up then.
+                              size - std::min(size, random_.Below(300)),
+                              size - std::min(size, random_.Below(300)), size + random_.Below(300)};
     change.size = random_.OneIn(20) ? random_.Below(kFarBytes) : random_.Pick(sizes);
     change.kill_suid_sgid = !profile_.through_mount && random_.OneIn(4);
   } else if (draw < 65 && !model.Find(operation.ino)->is_symlink()) {
@@ -270,6 +278,7 @@ void RandomOperations::DrawXattr(const ReferenceModel& model, Operation& operati
     return;
   }
   operation.data = random_.Bytes(random_.OneIn(10) ? random_.Below(4000) : random_.Below(60));
+  if (operation.name == kCapabilityName) operation.data = kCapability;
   const int flags[] = {0, 0, 0, XATTR_CREATE, XATTR_REPLACE};
   operation.flags = random_.Pick(flags);
 }

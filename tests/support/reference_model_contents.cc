@@ -23,8 +23,12 @@ void KillSuidSgid(ModelNode& node) {
   if (node.mode & S_IXGRP) node.mode &= ~static_cast<uint32_t>(S_ISGID);
 }
 
+// A change of contents or owner takes a file's capabilities away, whoever makes it.
+void DropCapability(ModelNode& node) { node.xattrs.erase("security.capability"); }
+
 template <typename Edit>
 void EditContent(ModelNode& node, const Edit& edit) {
+  DropCapability(node);
   auto content = std::make_shared<SparseBytes>(*node.content);
   edit(*content);
   node.content = std::move(content);
@@ -46,7 +50,10 @@ int ReferenceModel::ApplySetAttr(const Operation& operation, Change& change) {
   if (attr.mode) node.mode = (node.mode & S_IFMT) | (*attr.mode & 07777);
   if (attr.uid) node.uid = *attr.uid;
   if (attr.gid) node.gid = *attr.gid;
-  if ((attr.uid || attr.gid) && !node.is_dir()) KillSuidSgid(node);
+  if ((attr.uid || attr.gid) && !node.is_dir()) {
+    KillSuidSgid(node);
+    DropCapability(node);
+  }
   if (attr.atime) node.atime = *attr.atime;
   if (attr.mtime) node.mtime = *attr.mtime;
   if (attr.atime_now) node.atime = change.time();

@@ -6,14 +6,11 @@
 #include <cstring>
 
 namespace rw::testing {
-namespace {
 
 bool AllZero(std::span<const char> bytes) {
   return bytes.empty() ||
          (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
-
-}  // namespace
 
 void ContentHasher::AddHash(uint64_t number, uint64_t page_hash) {
   const uint64_t parts[3] = {hash_, number, page_hash};

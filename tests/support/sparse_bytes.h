@@ -12,6 +12,8 @@ namespace rw::testing {
 
 inline constexpr uint64_t kPageBytes = 4096;
 
+bool AllZero(std::span<const char> bytes);
+
 // Hashes contents page by page, so that pages of zeros cost nothing and need not be known.
 class ContentHasher {
  public:

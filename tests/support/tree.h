@@ -34,6 +34,7 @@ std::string Difference(const Tree& expected, const Tree& actual, size_t limit = 
 struct CollectedTree {
   Tree tree;
   std::map<std::string, Ino> inos;
+  uint64_t allocated = 0;             // bytes of contents that are not holes; only from a volume
   std::vector<std::string> problems;  // what a full check found wrong; empty if the tree is sound
 
   std::string ProblemText() const;

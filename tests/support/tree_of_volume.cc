@@ -50,7 +50,10 @@ class Collector {
     node.mtime = inode.mtime;
     node.ctime = inode.ctime;
     ReadXattrs(path, ino, node);
-    if (inode.is_regular()) node.content_hash = ReadContents(path, ino, inode.size);
+    if (inode.is_regular()) {
+      node.content_hash = ReadContents(path, ino, inode);
+      if (counted_.insert(ino).second) out_.allocated += inode.allocated;
+    }
     if (inode.is_symlink() && inode.size != inode.target.size()) {
       Problem(path, "size of a symlink is not the length of its target");
     }
@@ -113,20 +116,23 @@ class Collector {
     Visit(path, entry.ino, *inode);
   }
 
-  uint64_t ReadContents(const std::string& path, Ino ino, uint64_t size) {
+  uint64_t ReadContents(const std::string& path, Ino ino, const Inode& inode) {
+    const uint64_t size = inode.size;
     std::string bytes(size + 10, '#');
     const size_t got = volume_.Read(ino, 0, bytes);
     if (got != size) Problem(path, "Read returns " + std::to_string(got) + " bytes");
     bytes.resize(size);
-    CheckSeek(path, ino, bytes);
+    CheckSeek(path, ino, inode.allocated, bytes);
     ContentHasher hasher;
     hasher.AddAll(bytes);
     return hasher.hash();
   }
 
-  // Everything that Seek calls a hole must be zeros; data and holes alternate up to the end.
-  void CheckSeek(const std::string& path, Ino ino, const std::string& bytes) {
+  // Everything that Seek calls a hole must be zeros; data and holes alternate up to the end. What
+  // is not a hole is what counts as allocated.
+  void CheckSeek(const std::string& path, Ino ino, uint64_t allocated, const std::string& bytes) {
     uint64_t at = 0;
+    uint64_t data_bytes = 0;
     while (at < bytes.size()) {
       uint64_t data = bytes.size();
       try {
@@ -135,20 +141,24 @@ class Collector {
         if (refused.error() != ENXIO) Problem(path, std::string("Seek: ") + refused.what());
       }
       if (data < at || data > bytes.size()) return Problem(path, "Seek data leaves the file");
-      const auto first = bytes.begin() + static_cast<ptrdiff_t>(at);
-      const auto last = bytes.begin() + static_cast<ptrdiff_t>(data);
-      if (std::any_of(first, last, [](char byte) { return byte != 0; })) {
+      if (!AllZero(std::span(bytes).subspan(at, data - at))) {
         return Problem(path, "Seek calls data a hole, from " + std::to_string(at));
       }
-      if (data == bytes.size()) return;
+      if (data == bytes.size()) break;
       at = volume_.Seek(ino, data, false);
       if (at <= data || at > bytes.size()) return Problem(path, "Seek hole finds no end of data");
+      data_bytes += at - data;
+    }
+    if (data_bytes != allocated) {
+      Problem(path, "says " + std::to_string(allocated) + " bytes are allocated, Seek finds " +
+                        std::to_string(data_bytes));
     }
   }
 
   Volume& volume_;
   CollectedTree out_;
   std::set<Ino> directories_{kRootIno};
+  std::set<Ino> counted_;  // files whose bytes are in `allocated`
 };
 
 }  // namespace

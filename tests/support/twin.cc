@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <set>
 #include <sstream>
 
 #include "metadata/refused.h"
@@ -153,6 +154,7 @@ std::string Twin::CheckView(Volume& view, Instant at) const {
   const Tree expected = model.TreeAt(at);
   std::string text = collected.ProblemText() + Difference(expected, collected.tree);
   if (text.empty()) text = CheckUnlinked(view, at);
+  if (text.empty()) text = CheckUsage(view, at, collected);
   if (text.empty()) return {};
   return name + " at " + FormatInstant(at) + " (" + std::to_string(at.ns) + "):\n" + text;
 }
@@ -176,6 +178,21 @@ std::string Twin::CheckUnlinked(Volume& view, Instant at) const {
     }
   }
   return {};
+}
+
+std::string Twin::CheckUsage(Volume& view, Instant at, const CollectedTree& collected) const {
+  uint64_t bytes = collected.allocated;
+  std::set<Ino> all;
+  for (const auto& [path, ino] : collected.inos) all.insert(ino);
+  for (const ModelIno ino : model.UnlinkedAt(at)) {
+    all.insert(inos.at(ino));
+    if (model.FindAt(ino, at)->is_regular()) bytes += view.FindInode(inos.at(ino))->allocated;
+  }
+  const VolumeUsage usage = view.Usage();
+  if (!exact_usage || (usage.live_bytes == bytes && usage.live_inodes == all.size())) return {};
+  return "  counts " + std::to_string(usage.live_inodes) + " inodes and " +
+         std::to_string(usage.live_bytes) + " bytes, has " + std::to_string(all.size()) + " and " +
+         std::to_string(bytes) + "\n";
 }
 
 void Twin::ForgetAll() {

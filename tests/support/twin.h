@@ -9,6 +9,7 @@
 #include "tests/support/operation.h"
 #include "tests/support/random.h"
 #include "tests/support/reference_model.h"
+#include "tests/support/tree.h"
 
 namespace rw::testing {
 
@@ -27,6 +28,8 @@ struct Twin {
   std::shared_ptr<Volume> volume;  // null while it is closed
   ReferenceModel model;
   InoMap inos;
+  // False once it was made from an instant with unlinked inodes: the volume still counts those.
+  bool exact_usage = true;
 
   // Does the operation on both. Returns what is wrong, or an empty string.
   std::string Step(const Operation& operation);
@@ -37,6 +40,8 @@ struct Twin {
   std::string CheckView(Volume& view, Instant at) const;
   // The inodes that were unlinked and still open at `at` can be read too.
   std::string CheckUnlinked(Volume& view, Instant at) const;
+  // What the view counts is what it has.
+  std::string CheckUsage(Volume& view, Instant at, const CollectedTree& collected) const;
   // No kernel knows any inode any more.
   void ForgetAll();
 };
