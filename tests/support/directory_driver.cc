@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tests/support/sparse_bytes.h"
 #include "tests/support/twin.h"
 
 namespace rw::testing {
@@ -61,6 +62,7 @@ std::string DirectoryDriver::Step(ReferenceModel& model, const Operation& operat
   if (actual == 0 && times_are_instants && operation.kind != OperationKind::kForget) {
     at = ChangeTime(model, operation);
   }
+  if (operation.offset % kPageBytes + operation.data.size() > kPageBytes) split_writes_.insert(at);
   const size_t instants = model.instants().size();
   const Instant newest = model.instants().back();
   const int expected = model.Apply(operation, at);

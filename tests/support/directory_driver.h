@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "tests/support/operation.h"
@@ -23,6 +24,11 @@ class DirectoryDriver {
   // string.
   std::string Step(ReferenceModel& model, const Operation& operation, bool times_are_instants);
 
+  // Instants of writes that the kernel may have split in two: the tree just before them may be that
+  // of the first half. It does so with one that begins inside a page that it has not cached, and
+  // goes beyond it.
+  const std::set<Instant>& split_writes() const { return split_writes_; }
+
  private:
   int Perform(const ReferenceModel& model, const Operation& operation);
   int SetAttr(const std::string& path, int fd, const AttrChange& change);
@@ -40,6 +46,7 @@ class DirectoryDriver {
 
   const std::string directory_;
   std::map<ModelIno, int> held_;
+  std::set<Instant> split_writes_;
 };
 
 }  // namespace rw::testing
