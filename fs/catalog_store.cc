@@ -24,7 +24,8 @@ void ForEach(Index* index, KeyType type, Fn fn) {
 CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(context) {
   TimelineRecord record;
   record.id = kControlTimeline;
-  control_ = std::make_unique<Timeline>(context, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);
+  control_ = std::make_unique<Timeline>(
+      context, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);
   Load();
 }
 
@@ -70,13 +71,16 @@ void CatalogStore::Commit(const Change& change) {
     entries.push_back({VolumeKey(record.name), record.Encode()});
     next_volume = std::max(next_volume, record.id + 1);
   }
-  for (const std::string& name : change.end_volumes) entries.push_back({VolumeKey(name), std::nullopt});
+  for (const std::string& name : change.end_volumes)
+    entries.push_back({VolumeKey(name), std::nullopt});
   for (const TimelineRecord& record : change.put_timelines) {
     entries.push_back({TimelineKey(record.id), record.Encode()});
     next_timeline = std::max(next_timeline, record.id + 1);
   }
-  for (const TimelineId id : change.end_timelines) entries.push_back({TimelineKey(id), std::nullopt});
-  entries.push_back({CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
+  for (const TimelineId id : change.end_timelines)
+    entries.push_back({TimelineKey(id), std::nullopt});
+  entries.push_back(
+      {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
   {
     const std::lock_guard lock(control_->mutex());
     operation.instant = control_->NextInstant();
@@ -96,7 +100,8 @@ std::vector<View::Link> CatalogStore::Chain(TimelineId timeline, Instant at) con
   std::vector<View::Link> chain;
   for (std::optional<TimelineId> id = timeline; id;) {
     const auto found = timelines_.find(*id);
-    if (found == timelines_.end()) throw Refused(EIO, "the catalog has no timeline " + std::to_string(*id));
+    if (found == timelines_.end())
+      throw Refused(EIO, "the catalog has no timeline " + std::to_string(*id));
     const TimelineRecord& record = found->second;
     const bool before_fork = record.parent && at <= record.fork;
     if (!before_fork) chain.push_back({record.id, at, record.first_ino});

@@ -41,9 +41,10 @@ class CatalogStore {
 
   // The links of `timeline` read at `at`. Links that show nothing of their own are left out.
   std::vector<View::Link> Chain(TimelineId timeline, Instant at) const;
-  // Timelines, not yet dropped, that nobody needs when the volume `without` is gone: no other volume, and no view that
-  // is open on a timeline in `open`.
-  std::vector<TimelineId> Unneeded(const std::string& without, const std::multiset<TimelineId>& open) const;
+  // Timelines, not yet dropped, that nobody needs when the volume `without` is gone: no other
+  // volume, and no view that is open on a timeline in `open`.
+  std::vector<TimelineId> Unneeded(const std::string& without,
+                                   const std::multiset<TimelineId>& open) const;
 
   void Sync() { control_->Sync(); }
 

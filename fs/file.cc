@@ -47,7 +47,8 @@ class PosixFile : public File {
   size_t ReadAt(std::span<char> out, uint64_t offset) override {
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t got = pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t got =
+          pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
       if (got < 0) {
         if (errno == EINTR) continue;
         Throw("read", path_);
@@ -66,11 +67,14 @@ class PosixFile : public File {
 
   void Zero(uint64_t offset, uint64_t length) override {
     if (length == 0) return;
-    if (fallocate(fd_, FALLOC_FL_ZERO_RANGE, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0) return;
+    if (fallocate(fd_, FALLOC_FL_ZERO_RANGE, static_cast<off_t>(offset),
+                  static_cast<off_t>(length)) == 0)
+      return;
     if (errno != EOPNOTSUPP) Throw("zero", path_);
     const std::vector<char> zeros(1 << 16);
     for (uint64_t end = offset + length; offset < end;) {
-      const iovec part{const_cast<char*>(zeros.data()), std::min<uint64_t>(zeros.size(), end - offset)};
+      const iovec part{const_cast<char*>(zeros.data()),
+                       std::min<uint64_t>(zeros.size(), end - offset)};
       WriteAt({&part, 1}, offset);
       offset += part.iov_len;
     }
@@ -128,7 +132,8 @@ class PosixFileLayer : public FileLayer {
   std::vector<std::string> List(const std::filesystem::path& path) override {
     std::vector<std::string> names;
     std::error_code error;
-    for (std::filesystem::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+         it.increment(error)) {
       names.push_back(it->path().filename().string());
     }
     if (error && error != std::errc::no_such_file_or_directory) {

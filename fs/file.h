@@ -1,5 +1,5 @@
-// The file layer under the journal: the few calls that reach the disk. Tests replace it to fail calls and to take away
-// what was not synced.
+// The file layer under the journal: the few calls that reach the disk. Tests replace it to fail
+// calls and to take away what was not synced.
 #pragma once
 
 #include <sys/uio.h>
@@ -19,8 +19,10 @@ class File {
  public:
   virtual ~File() = default;
   virtual void WriteAt(std::span<const iovec> parts, uint64_t offset) = 0;  // all of it, or throws
-  virtual size_t ReadAt(std::span<char> out, uint64_t offset) = 0;          // short only at the end of the file
-  virtual void Allocate(uint64_t bytes) = 0;  // makes the file `bytes` long with space reserved; new bytes are zero
+  virtual size_t ReadAt(std::span<char> out,
+                        uint64_t offset) = 0;  // short only at the end of the file
+  virtual void Allocate(
+      uint64_t bytes) = 0;  // makes the file `bytes` long with space reserved; new bytes are zero
   virtual void Zero(uint64_t offset, uint64_t length) = 0;  // within the file
   virtual void Truncate(uint64_t bytes) = 0;
   virtual void SyncData() = 0;  // contents and size survive the machine
@@ -33,7 +35,8 @@ class FileLayer {
   enum class Mode { kRead, kReadWrite, kCreate };  // kCreate: also truncates what is there
   virtual std::unique_ptr<File> Open(const std::filesystem::path& path, Mode mode) = 0;
   virtual void Remove(const std::filesystem::path& path) = 0;
-  virtual void MakeDirectory(const std::filesystem::path& path) = 0;  // mode 0700; there already: fine
+  virtual void MakeDirectory(
+      const std::filesystem::path& path) = 0;  // mode 0700; there already: fine
   virtual void SyncDirectory(const std::filesystem::path& path) = 0;
   virtual std::vector<std::string> List(const std::filesystem::path& path) = 0;  // absent: empty
 

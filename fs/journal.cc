@@ -11,9 +11,11 @@
 namespace rw {
 namespace {
 
-// Segments double from small to large, so that an empty volume stays small and a large one has few files.
+// Segments double from small to large, so that an empty volume stays small and a large one has few
+// files.
 uint64_t SegmentCapacity(uint32_t number, uint64_t record_bytes) {
-  const uint64_t planned = std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
+  const uint64_t planned =
+      std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
   const uint64_t needed = kSegmentHeaderBytes + record_bytes + kRecordHeaderBytes;
   return std::max(planned, (needed + kMinSegmentBytes - 1) / kMinSegmentBytes * kMinSegmentBytes);
 }
@@ -22,8 +24,9 @@ iovec Part(std::string_view bytes) { return {const_cast<char*>(bytes.data()), by
 
 }  // namespace
 
-Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from,
-                 Instant after, bool clean, const std::function<void(const ScannedRecord&)>& replay)
+Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
+                 JournalPosition from, Instant after, bool clean,
+                 const std::function<void(const ScannedRecord&)>& replay)
     : files_(files), directory_(std::move(directory)), timeline_(timeline) {
   files_->MakeDirectory(directory_);
   // Whatever is replayed goes into the index, which may not get ahead of the journal.
@@ -34,8 +37,8 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
   const JournalPosition end = scanner.end();
   const bool sealed = scanner.sealed();
   if (scanner.LaterRecordsProveDamage()) {
-    throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() + " at byte " +
-                           std::to_string(end.offset) + ", sound records follow");
+    throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() +
+                           " at byte " + std::to_string(end.offset) + ", sound records follow");
   }
   RemoveSegmentsAfter(end.segment);
   if (end.segment != 0 && !sealed) {
@@ -52,7 +55,8 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
 
 void Journal::SyncSegmentsFrom(uint32_t first) {
   for (const uint32_t number : ListSegments(files_, directory_)) {
-    if (number >= first) files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kReadWrite)->SyncData();
+    if (number >= first)
+      files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kReadWrite)->SyncData();
   }
   files_->SyncDirectory(directory_);
 }
@@ -73,7 +77,9 @@ void Journal::EraseTornTail(uint32_t end) {
   std::vector<char> buffer(1 << 20);
   for (uint64_t at = end; at < capacity_; at += buffer.size()) {
     const size_t got = current_->ReadAt(buffer, at);
-    if (std::all_of(buffer.begin(), buffer.begin() + static_cast<ptrdiff_t>(got), [](char c) { return c == 0; })) continue;
+    if (std::all_of(buffer.begin(), buffer.begin() + static_cast<ptrdiff_t>(got),
+                    [](char c) { return c == 0; }))
+      continue;
     current_->Zero(end, capacity_ - end);
     current_->SyncData();
     return;
@@ -84,8 +90,8 @@ void Journal::CheckUsable() const {
   if (broken_) throw Refused(EIO, "journal " + directory_.string() + " failed earlier; reopen it");
 }
 
-Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
-                                  std::span<const char> data) {
+Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t unique,
+                                  std::string_view body, std::span<const char> data) {
   CheckUsable();
   RecordHeader header;
   header.type = type;
@@ -95,7 +101,8 @@ Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t uni
   header.unique = unique;
   const uint64_t total = header.TotalBytes();
   if (total > kMaxSegmentBytes / 2) throw Refused(EFBIG, "operation too large for one record");
-  if (current_ == nullptr || end().offset + total + kRecordHeaderBytes > capacity_) Roll(total, instant);
+  if (current_ == nullptr || end().offset + total + kRecordHeaderBytes > capacity_)
+    Roll(total, instant);
 
   const JournalPosition at = end();
   header.generation = current_header_.generation;
@@ -160,7 +167,8 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
     const iovec part = Part(bytes);
     file->WriteAt({&part, 1}, 0);
   } catch (const Refused&) {
-    if (file != nullptr) files_->Remove(path);  // nothing has happened: the operation can be tried again
+    if (file != nullptr)
+      files_->Remove(path);  // nothing has happened: the operation can be tried again
     throw;
   }
   if (current_ != nullptr) Seal();
@@ -196,7 +204,8 @@ void Journal::Sync() {
   std::unique_lock lock(mutex_);
   while (durable_.load() < want) {
     CheckUsable();
-    if (syncing_) {  // somebody's sync is under way; what it does not cover, the next one will, for all who wait
+    if (syncing_) {  // somebody's sync is under way; what it does not cover, the next one will, for
+                     // all who wait
       synced_.wait(lock);
       continue;
     }
@@ -220,7 +229,8 @@ void Journal::Sync() {
     if (failure) {
       broken_ = true;
     } else {
-      sealed_unsynced_.erase(sealed_unsynced_.begin(), sealed_unsynced_.begin() + static_cast<ptrdiff_t>(sealed_count));
+      sealed_unsynced_.erase(sealed_unsynced_.begin(),
+                             sealed_unsynced_.begin() + static_cast<ptrdiff_t>(sealed_count));
       durable_ = target;
     }
     synced_.notify_all();

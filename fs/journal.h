@@ -1,12 +1,13 @@
-// The journal of one timeline: the truth about it, and the log of the index (metadata/FORMAT.md, "Journal").
+// The journal of one timeline: the truth about it, and the log of the index (metadata/FORMAT.md,
+// "Journal").
 //
-// A record that Append has returned from survives the process; one that Sync has returned from survives the machine.
-// Nothing that was appended is ever rewritten in place.
+// A record that Append has returned from survives the process; one that Sync has returned from
+// survives the machine. Nothing that was appended is ever rewritten in place.
 //
-// Thread safety: Append is the caller's to serialise; everything else may be called from any thread.
-// Errors: Refused with the errno of the call that failed. After a failed write that may have left something behind, or
-// a failed sync, the journal refuses everything with EIO until it is opened again: what the kernel still holds cannot
-// be known.
+// Thread safety: Append is the caller's to serialise; everything else may be called from any
+// thread. Errors: Refused with the errno of the call that failed. After a failed write that may
+// have left something behind, or a failed sync, the journal refuses everything with EIO until it is
+// opened again: what the kernel still holds cannot be known.
 #pragma once
 
 #include <atomic>
@@ -34,21 +35,25 @@ class Journal {
     uint32_t bytes = 0;        // on disk, padding included
   };
 
-  // Opens the journal in `directory` (made if absent) and hands every record from `from` on, which must be where a
-  // record ended, to `replay`. Cuts what a crash has torn off, unless the journal is known to have been closed
+  // Opens the journal in `directory` (made if absent) and hands every record from `from` on, which
+  // must be where a record ended, to `replay`. Cuts what a crash has torn off, unless the journal
+  // is known to have been closed
   // (`clean`). What was replayed is durable. Throws Refused(EIO) for damage.
-  Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from, Instant after,
-          bool clean, const std::function<void(const ScannedRecord&)>& replay);
+  Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
+          JournalPosition from, Instant after, bool clean,
+          const std::function<void(const ScannedRecord&)>& replay);
 
   // `instant` must be greater than that of every record before.
   Appended Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
                   std::span<const char> data);
 
-  // Everything appended before the call survives the machine when this returns. Calls at the same time share one
-  // fdatasync.
+  // Everything appended before the call survives the machine when this returns. Calls at the same
+  // time share one fdatasync.
   void Sync();
 
-  Instant last_instant() const { return last_instant_; }  // of the newest record; the appender's to read
+  Instant last_instant() const {
+    return last_instant_;
+  }  // of the newest record; the appender's to read
   JournalPosition end() const { return Unpack(appended_.load(std::memory_order_acquire)); }
 
  private:

@@ -36,7 +36,8 @@ class LruCache {
 
   // Erases all keys in [from, to).
   void EraseRange(const Key& from, const Key& to) {
-    for (auto it = entries_.lower_bound(from); it != entries_.end() && it->first < to;) it = Erase(it);
+    for (auto it = entries_.lower_bound(from); it != entries_.end() && it->first < to;)
+      it = Erase(it);
   }
 
  private:

@@ -17,7 +17,8 @@ uint32_t Checksum(std::string_view bytes, uint64_t generation, uint32_t position
 }  // namespace
 
 uint64_t FramedBytes(uint64_t data_bytes) {
-  return data_bytes + (data_bytes + kFrameDataBytes - 1) / kFrameDataBytes * (kFrameBytes - kFrameDataBytes);
+  return data_bytes +
+         (data_bytes + kFrameDataBytes - 1) / kFrameDataBytes * (kFrameBytes - kFrameDataBytes);
 }
 
 uint64_t RecordHeader::TotalBytes() const {
@@ -25,7 +26,8 @@ uint64_t RecordHeader::TotalBytes() const {
   return (bytes + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
 }
 
-std::string EncodeRecordHeader(const RecordHeader& header, std::string_view body, uint32_t position) {
+std::string EncodeRecordHeader(const RecordHeader& header, std::string_view body,
+                               uint32_t position) {
   std::string out(4, '\0');  // the checksum's place
   out.push_back(static_cast<char>(kRecordVersion));
   out.push_back(static_cast<char>(header.type));
@@ -46,7 +48,8 @@ std::string EncodeRecordHeader(const RecordHeader& header, std::string_view body
 std::optional<RecordHeader> DecodeRecordHeader(std::string_view bytes, uint64_t generation) {
   if (bytes.size() < kRecordHeaderBytes) return std::nullopt;
   const char* at = bytes.data();
-  if (static_cast<uint8_t>(at[4]) != kRecordVersion || GetFixed<uint16_t>(at + 6) != 0) return std::nullopt;
+  if (static_cast<uint8_t>(at[4]) != kRecordVersion || GetFixed<uint16_t>(at + 6) != 0)
+    return std::nullopt;
   RecordHeader header;
   header.type = static_cast<RecordType>(at[5]);
   header.body_bytes = GetFixed<uint32_t>(at + 8);

@@ -2,8 +2,8 @@
 //
 //   header (48 bytes) | body | frames of data | zeros to a multiple of 8
 //
-// Everything is checksummed together with the place that it was written to, so that bytes which are sound but of another
-// place or another use of the segment are never taken for what was asked.
+// Everything is checksummed together with the place that it was written to, so that bytes which are
+// sound but of another place or another use of the segment are never taken for what was asked.
 #pragma once
 
 #include <cstdint>
@@ -45,11 +45,11 @@ inline constexpr uint32_t kRecordAlignment = 8;
 struct RecordHeader {
   RecordType type = RecordType::kSegmentEnd;
   uint32_t body_bytes = 0;
-  uint32_t data_bytes = 0;     // without the frames' checksums
+  uint32_t data_bytes = 0;  // without the frames' checksums
   Instant instant;
-  uint64_t generation = 0;     // of the segment
-  JournalPosition durable;     // everything before it had reached the disk when this was written
-  uint64_t unique = 0;         // of the FUSE request
+  uint64_t generation = 0;  // of the segment
+  JournalPosition durable;  // everything before it had reached the disk when this was written
+  uint64_t unique = 0;      // of the FUSE request
 
   // From the header's first byte to the next record's.
   uint64_t TotalBytes() const;
@@ -58,8 +58,10 @@ struct RecordHeader {
 
 uint64_t FramedBytes(uint64_t data_bytes);
 
-// The header's bytes, with a checksum over it and `body` for a record that starts at `position` of its segment.
-std::string EncodeRecordHeader(const RecordHeader& header, std::string_view body, uint32_t position);
+// The header's bytes, with a checksum over it and `body` for a record that starts at `position` of
+// its segment.
+std::string EncodeRecordHeader(const RecordHeader& header, std::string_view body,
+                               uint32_t position);
 // Decodes a header that its checksum may still prove wrong; nothing if it cannot be one.
 std::optional<RecordHeader> DecodeRecordHeader(std::string_view bytes, uint64_t generation);
 // `bytes`: header and body.
@@ -70,13 +72,14 @@ uint32_t FrameChecksum(std::string_view data, uint64_t generation, uint32_t posi
 
 // What a record's body holds, whatever its type.
 struct RecordBody {
-  uint32_t uid = 0, pid = 0;       // who asked
-  Totals totals;                   // of the timeline, after the operation
+  uint32_t uid = 0, pid = 0;        // who asked
+  Totals totals;                    // of the timeline, after the operation
   uint64_t offset = 0, length = 0;  // of what was written, punched, or copied to
   Mutations mutations;
 
   std::string Encode(Instant at, TimelineId own) const;
-  static RecordBody Decode(std::string_view bytes, Instant at, TimelineId own);  // throws Refused(EIO)
+  static RecordBody Decode(std::string_view bytes, Instant at,
+                           TimelineId own);  // throws Refused(EIO)
 };
 
 }  // namespace rw

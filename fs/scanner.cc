@@ -23,8 +23,8 @@ std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path
   return numbers;
 }
 
-JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
-                               JournalPosition from, Instant after)
+JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory,
+                               TimelineId timeline, JournalPosition from, Instant after)
     : files_(files),
       directory_(std::move(directory)),
       timeline_(timeline),
@@ -36,7 +36,8 @@ JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory
     return;
   }
   if (!OpenSegment(position_.segment)) {
-    throw Refused(EIO, "missing or damaged segment " + (directory_ / SegmentFileName(position_.segment)).string());
+    throw Refused(EIO, "missing or damaged segment " +
+                           (directory_ / SegmentFileName(position_.segment)).string());
   }
 }
 
@@ -90,12 +91,14 @@ std::optional<ScannedRecord> JournalScanner::Next() {
 }
 
 std::optional<ScannedRecord> JournalScanner::ReadRecord() {
-  const auto header = DecodeRecordHeader(Fetch(position_.offset, kRecordHeaderBytes), header_.generation);
+  const auto header =
+      DecodeRecordHeader(Fetch(position_.offset, kRecordHeaderBytes), header_.generation);
   if (!header) return std::nullopt;
   const bool end = header->type == RecordType::kSegmentEnd;
   if (end ? header->instant < last_instant_ : header->instant <= last_instant_) return std::nullopt;
   if (header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
-  if (!RecordChecks(Fetch(position_.offset, header->frames_offset()), header_.generation, position_.offset)) {
+  if (!RecordChecks(Fetch(position_.offset, header->frames_offset()), header_.generation,
+                    position_.offset)) {
     return std::nullopt;
   }
   if (!FramesCheck(*header, position_.offset + header->frames_offset())) return std::nullopt;
@@ -125,7 +128,8 @@ bool JournalScanner::FramesCheck(const RecordHeader& header, uint32_t first_fram
 
 bool JournalScanner::LaterRecordsProveDamage() {
   const JournalPosition end = position_;
-  if (file_ != nullptr && end.segment == header_.number && SegmentProvesDamage(end.offset, end)) return true;
+  if (file_ != nullptr && end.segment == header_.number && SegmentProvesDamage(end.offset, end))
+    return true;
   for (const uint32_t number : segments_) {
     if (number <= end.segment) continue;
     if (OpenSegment(number)) {
@@ -154,7 +158,9 @@ bool JournalScanner::SegmentProvesDamage(uint64_t from, JournalPosition end) {
         header->TotalBytes() > kMaxSegmentBytes) {
       continue;
     }
-    if (RecordChecks(Fetch(offset, header->frames_offset()), header_.generation, static_cast<uint32_t>(offset))) return true;
+    if (RecordChecks(Fetch(offset, header->frames_offset()), header_.generation,
+                     static_cast<uint32_t>(offset)))
+      return true;
   }
 }
 

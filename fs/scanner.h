@@ -1,4 +1,5 @@
-// Reads a journal's records in order, verifying each: for recovery, and for looks at operations by their instants.
+// Reads a journal's records in order, verifying each: for recovery, and for looks at operations by
+// their instants.
 #pragma once
 
 #include <filesystem>
@@ -27,20 +28,23 @@ std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path
 // Not thread-safe. Errors: Refused for calls that fail; damage is an end, not an error.
 class JournalScanner {
  public:
-  // Starts at `from`; segment 0 means at the first segment there is. Records must have instants after `after`.
-  JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline, JournalPosition from,
-                 Instant after);
+  // Starts at `from`; segment 0 means at the first segment there is. Records must have instants
+  // after `after`.
+  JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
+                 JournalPosition from, Instant after);
 
   // The next record that checks out, frames included; nothing at the end.
   std::optional<ScannedRecord> Next();
 
-  // After Next has returned nothing: where the last sound record ends, and whether a segment was sealed there.
+  // After Next has returned nothing: where the last sound record ends, and whether a segment was
+  // sealed there.
   JournalPosition end() const { return position_; }
   bool sealed() const { return sealed_; }
   Instant last_instant() const { return last_instant_; }
 
-  // After Next has returned nothing: whether a record lies beyond the end that was written when the end was already
-  // durable. Then the end is not where a crash tore the journal but where the disk has lost something.
+  // After Next has returned nothing: whether a record lies beyond the end that was written when the
+  // end was already durable. Then the end is not where a crash tore the journal but where the disk
+  // has lost something.
   bool LaterRecordsProveDamage();
 
  private:

@@ -19,7 +19,9 @@ constexpr std::string_view kSuffix = ".seg";
 constexpr size_t kMaxOpenSegments = 256;
 constexpr uint32_t kChecksumOffset = kSegmentHeaderBytes - 4;
 
-uint32_t HeaderChecksum(std::string_view bytes) { return FrameChecksum(bytes.substr(0, kChecksumOffset), 0, 0); }
+uint32_t HeaderChecksum(std::string_view bytes) {
+  return FrameChecksum(bytes.substr(0, kChecksumOffset), 0, 0);
+}
 
 }  // namespace
 
@@ -102,7 +104,8 @@ std::shared_ptr<Segment> SegmentReader::Find(TimelineId timeline, uint32_t numbe
 void SegmentReader::Read(const Extent& extent, uint32_t from, std::span<char> out) {
   if (out.empty()) return;
   const auto segment = Find(extent.timeline, extent.segment);
-  const uint64_t stored_end = uint64_t{extent.skip} + extent.length + extent.tail;  // in bytes of data, from the first frame
+  const uint64_t stored_end = uint64_t{extent.skip} + extent.length +
+                              extent.tail;  // in bytes of data, from the first frame
   const uint64_t want = extent.skip + from;
   const uint64_t want_end = want + out.size();
   const uint64_t first_frame = want / kFrameDataBytes;
@@ -119,22 +122,25 @@ void SegmentReader::Read(const Extent& extent, uint32_t from, std::span<char> ou
     const uint64_t length = std::min<uint64_t>(kFrameDataBytes, data_to - frame);
     const auto place = static_cast<uint32_t>(position + at);
     const std::string_view data(buffer.data() + at + 4, length);
-    if (at + 4 + length > got ||
-        GetFixed<uint32_t>(buffer.data() + at) != FrameChecksum(data, segment->header.generation, place)) {
-      throw Refused(EIO, "damaged data in " +
-                             (TimelineDirectory(extent.timeline) / SegmentFileName(extent.segment)).string() +
-                             " at byte " + std::to_string(place));
+    if (at + 4 + length > got || GetFixed<uint32_t>(buffer.data() + at) !=
+                                     FrameChecksum(data, segment->header.generation, place)) {
+      throw Refused(
+          EIO, "damaged data in " +
+                   (TimelineDirectory(extent.timeline) / SegmentFileName(extent.segment)).string() +
+                   " at byte " + std::to_string(place));
     }
     const uint64_t copy_from = std::max(frame, want);
     const uint64_t copy_to = std::min(frame + length, want_end);
-    std::memcpy(out.data() + (copy_from - want), data.data() + (copy_from - frame), copy_to - copy_from);
+    std::memcpy(out.data() + (copy_from - want), data.data() + (copy_from - frame),
+                copy_to - copy_from);
     at += 4 + length;
   }
 }
 
 void SegmentReader::Forget(TimelineId timeline) {
   const std::lock_guard lock(mutex_);
-  for (auto it = open_.lower_bound({timeline, 0}); it != open_.end() && it->first.first == timeline;) {
+  for (auto it = open_.lower_bound({timeline, 0});
+       it != open_.end() && it->first.first == timeline;) {
     recent_.erase(it->second.recent);
     it = open_.erase(it);
   }

@@ -27,7 +27,8 @@ struct SegmentHeader {
   uint64_t generation = 0;  // the instant when this use of the file began, in ns: unique
 
   std::string Encode() const;
-  static std::optional<SegmentHeader> Decode(std::string_view bytes);  // nothing if it does not check out
+  static std::optional<SegmentHeader> Decode(
+      std::string_view bytes);  // nothing if it does not check out
 };
 
 std::string SegmentFileName(uint32_t number);
@@ -38,16 +39,18 @@ struct Segment {
   std::unique_ptr<File> file;
 };
 
-// Open segments, for reading what extents point to. Thread safety: all methods may be called from any thread.
+// Open segments, for reading what extents point to. Thread safety: all methods may be called from
+// any thread.
 class SegmentReader {
  public:
   // `root`: the directory that holds one directory per timeline.
-  SegmentReader(FileLayer* files, std::filesystem::path root) : files_(files), root_(std::move(root)) {}
+  SegmentReader(FileLayer* files, std::filesystem::path root)
+      : files_(files), root_(std::move(root)) {}
 
   std::filesystem::path TimelineDirectory(TimelineId timeline) const;
 
-  // Reads bytes [from, from + out.size()) of a stored extent and verifies them against their checksums.
-  // Throws Refused(EIO) that names file and position if they do not check out.
+  // Reads bytes [from, from + out.size()) of a stored extent and verifies them against their
+  // checksums. Throws Refused(EIO) that names file and position if they do not check out.
   void Read(const Extent& extent, uint32_t from, std::span<char> out);
 
   // Closes what is open of a timeline, before its files are removed.

@@ -32,7 +32,8 @@ using std::chrono::steady_clock;
 // Threads are added while all are busy: each fsync and each cold read holds one.
 constexpr size_t kMaxThreads = 16;
 constexpr milliseconds kUnmountPatience{2000};
-constexpr int kWakeSignal = SIGURG;  // ignored by default; the handler only interrupts a blocking read
+constexpr int kWakeSignal =
+    SIGURG;  // ignored by default; the handler only interrupts a blocking read
 
 void InstallWakeHandler() {
   static std::once_flag once;
@@ -62,7 +63,8 @@ class FuseSession : public Session {
   ~FuseSession() override {
     Unmount();
     JoinThreads();
-    fuse_session_destroy(session_);  // closes the descriptor, which ends the connection whoever still holds it
+    fuse_session_destroy(
+        session_);  // closes the descriptor, which ends the connection whoever still holds it
     try {
       state_.nodes.volume().ForgetAll();
       state_.nodes.volume().Sync();
@@ -77,8 +79,9 @@ class FuseSession : public Session {
   void MountNow() {
     const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (fd < 0) {
-      throw Refused(errno == ENOENT ? ENODEV : errno,
-                    std::string("cannot open /dev/fuse: ") + std::strerror(errno) + "; load the fuse module");
+      throw Refused(
+          errno == ENOENT ? ENODEV : errno,
+          std::string("cannot open /dev/fuse: ") + std::strerror(errno) + "; load the fuse module");
     }
     char name[] = "rewind";
     char* argv[] = {name, nullptr};
@@ -89,26 +92,33 @@ class FuseSession : public Session {
       throw Refused(EINVAL, "libfuse refused the session");
     }
     fuse_custom_io io{};
-    io.read = [](int from, void* buffer, size_t size, void* userdata) { return ReadRequest(from, buffer, size, userdata); };
-    io.writev = [](int to, iovec* parts, int count, void* userdata) { return WriteReply(to, parts, count, userdata); };
+    io.read = [](int from, void* buffer, size_t size, void* userdata) {
+      return ReadRequest(from, buffer, size, userdata);
+    };
+    io.writev = [](int to, iovec* parts, int count, void* userdata) {
+      return WriteReply(to, parts, count, userdata);
+    };
     if (const int result = fuse_session_custom_io(session_, &io, fd); result != 0) {
       fuse_session_destroy(session_);
       close(fd);
       throw Refused(-result, "libfuse refused the descriptor");
     }
     const unsigned long flags =
-        MS_NOSUID | MS_NODEV | MS_NOATIME | (state_.nodes.volume().writable() ? 0UL : static_cast<unsigned long>(MS_RDONLY));
+        MS_NOSUID | MS_NODEV | MS_NOATIME |
+        (state_.nodes.volume().writable() ? 0UL : static_cast<unsigned long>(MS_RDONLY));
     const std::string data = "fd=" + std::to_string(fd) +
                              ",rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other";
-    if (mount(state_.source.c_str(), mountpoint_.c_str(), "fuse.rewind", flags, data.c_str()) != 0) {
+    if (mount(state_.source.c_str(), mountpoint_.c_str(), "fuse.rewind", flags, data.c_str()) !=
+        0) {
       const int error = errno;
       fuse_session_destroy(session_);
-      throw Refused(error, "cannot mount " + state_.source + " at " + mountpoint_ + ": " + std::strerror(error));
+      throw Refused(error, "cannot mount " + state_.source + " at " + mountpoint_ + ": " +
+                               std::strerror(error));
     }
   }
 
-  // Both are called with the session's state as user data; the exchange that INIT is lives in a session's first moments
-  // and on one thread.
+  // Both are called with the session's state as user data; the exchange that INIT is lives in a
+  // session's first moments and on one thread.
   static ssize_t ReadRequest(int fd, void* buffer, size_t size, void*) {
     return read(fd, buffer, size);
   }
@@ -161,7 +171,8 @@ class FuseSession : public Session {
   }
 
   void JoinThreads() {
-    // The connection ends with the last mount of it, in whatever namespace; that is waited for, but not for ever.
+    // The connection ends with the last mount of it, in whatever namespace; that is waited for, but
+    // not for ever.
     const auto deadline = steady_clock::now() + kUnmountPatience;
     while (finished_ < threads_.size()) {
       if (steady_clock::now() > deadline) {

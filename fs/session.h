@@ -13,12 +13,13 @@ class Volume;
 struct SessionOptions {
   std::string mountpoint;  // an existing directory, absolute
   std::string source;      // what /proc/mounts shows as the device, e.g. "rewind:pgdata"
-  // Opens the volume as of a time in text (see metadata/time_text.h), for `.rewind/<time>`; throws Refused.
+  // Opens the volume as of a time in text (see metadata/time_text.h), for `.rewind/<time>`; throws
+  // Refused.
   std::function<std::shared_ptr<Volume>(std::string_view time)> open_at;
 };
 
-// Thread safety: all methods may be called from any thread. The session serves requests on threads of its own until it
-// is unmounted.
+// Thread safety: all methods may be called from any thread. The session serves requests on threads
+// of its own until it is unmounted.
 class Session {
  public:
   // Mounts; the mount answers when this returns. Throws Refused with the errno of what failed
@@ -32,4 +33,4 @@ class Session {
   virtual bool alive() const = 0;
 };
 
-}  // namespace rewind
+}  // namespace rw

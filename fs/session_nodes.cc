@@ -8,7 +8,8 @@
 namespace rw {
 
 bool SessionNodes::IsAbsolute(std::string_view time) {
-  return time.starts_with('@') || time.find('-') != time.npos;  // neither is part of a duration or of `now`
+  return time.starts_with('@') ||
+         time.find('-') != time.npos;  // neither is part of a duration or of `now`
 }
 
 Node SessionNodes::Find(uint64_t node_id) {
@@ -57,7 +58,8 @@ Node SessionNodes::FindView(std::string_view time) {
 }
 
 void SessionNodes::Remember(uint64_t node_id) {
-  if (node_id >> kInoBits != 0 || !volume_->writable()) return;  // only unlinked files of a head are waiting for it
+  if (node_id >> kInoBits != 0 || !volume_->writable())
+    return;  // only unlinked files of a head are waiting for it
   const std::lock_guard lock(lookups_mutex_);
   ++lookups_[node_id];
 }

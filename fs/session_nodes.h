@@ -1,7 +1,8 @@
 // Which inode of which view a FUSE node id means.
 //
-// A node id is (slot << 40 | inode number). Slot 0 is the mounted volume, so that its node ids need no table and outlive
-// the daemon; each view under `.rewind/` that somebody has named has a slot of its own, and `.rewind` itself the last one.
+// A node id is (slot << 40 | inode number). Slot 0 is the mounted volume, so that its node ids need
+// no table and outlive the daemon; each view under `.rewind/` that somebody has named has a slot of
+// its own, and `.rewind` itself the last one.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,9 @@ struct Node {
   Ino ino = 0;
 
   bool hidden() const { return volume == nullptr; }
-  uint64_t IdOf(Ino other) const { return slot << kInoBits | other; }  // of an inode of the same view
+  uint64_t IdOf(Ino other) const {
+    return slot << kInoBits | other;
+  }  // of an inode of the same view
 };
 
 // Thread safety: all methods may be called from any thread.
@@ -41,8 +44,9 @@ class SessionNodes {
 
   Volume& volume() { return *volume_; }
 
-  Node Find(uint64_t node_id);              // throws Refused(ESTALE) for a slot never given out
-  Node FindView(std::string_view time);     // the root of the volume as of a time in text; throws Refused
+  Node Find(uint64_t node_id);  // throws Refused(ESTALE) for a slot never given out
+  Node FindView(
+      std::string_view time);  // the root of the volume as of a time in text; throws Refused
   static bool IsAbsolute(std::string_view time);  // means the same instant whenever it is asked
 
   // The kernel has got to know the node / has forgotten it `count` times.
@@ -58,9 +62,10 @@ class SessionNodes {
   std::mutex views_mutex_;  // guards what follows
   std::map<Instant, uint64_t> slots_;
   std::unordered_map<uint64_t, Instant> instants_;
-  LruCache<uint64_t, std::shared_ptr<Volume>> views_;  // open now; reopened by its instant when needed again
+  LruCache<uint64_t, std::shared_ptr<Volume>>
+      views_;  // open now; reopened by its instant when needed again
 
-  std::mutex lookups_mutex_;  // guards lookups_
+  std::mutex lookups_mutex_;                   // guards lookups_
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
 };
 

@@ -21,7 +21,9 @@ constexpr double kRelativeTimeSeconds = 1;  // `.rewind/10m` means another insta
 constexpr uint64_t kDotCookie = 1, kDotDotCookie = 2;
 constexpr uint32_t kBlockBytes = 4096;
 
-SessionState& StateOf(fuse_req_t req) { return *static_cast<SessionState*>(fuse_req_userdata(req)); }
+SessionState& StateOf(fuse_req_t req) {
+  return *static_cast<SessionState*>(fuse_req_userdata(req));
+}
 SessionNodes& NodesOf(fuse_req_t req) { return StateOf(req).nodes; }
 
 Caller CallerOf(fuse_req_t req) {
@@ -29,8 +31,8 @@ Caller CallerOf(fuse_req_t req) {
   return {context->uid, context->gid, static_cast<uint32_t>(context->pid), CurrentRequest().unique};
 }
 
-// The one place where errors become errnos. Ordinary refusals are the application's affair; damage and failures are
-// logged.
+// The one place where errors become errnos. Ordinary refusals are the application's affair; damage
+// and failures are logged.
 template <typename Fn>
 void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
   int error = EIO;
@@ -39,7 +41,8 @@ void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
     return;
   } catch (const Refused& refused) {
     error = refused.error();
-    if (error == EIO || error == ENOSPC) spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, refused.what());
+    if (error == EIO || error == ENOSPC)
+      spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, refused.what());
   } catch (const std::bad_alloc&) {
     error = ENOMEM;
   } catch (const std::exception& failure) {
@@ -55,8 +58,12 @@ Node FindForChange(fuse_req_t req, fuse_ino_t id) {
   return node;
 }
 
-timespec ToTimespec(FileTime time) { return {static_cast<time_t>(time.seconds), static_cast<long>(time.nanoseconds)}; }
-FileTime FromTimespec(const timespec& time) { return {time.tv_sec, static_cast<uint32_t>(time.tv_nsec)}; }
+timespec ToTimespec(FileTime time) {
+  return {static_cast<time_t>(time.seconds), static_cast<long>(time.nanoseconds)};
+}
+FileTime FromTimespec(const timespec& time) {
+  return {time.tv_sec, static_cast<uint32_t>(time.tv_nsec)};
+}
 
 struct stat StatOf(uint64_t id, const Inode& inode) {
   struct stat st {};
@@ -68,7 +75,9 @@ struct stat StatOf(uint64_t id, const Inode& inode) {
   st.st_rdev = inode.rdev;
   st.st_size = static_cast<off_t>(inode.size);
   st.st_blksize = kBlockBytes;
-  if (inode.is_regular()) st.st_blocks = static_cast<blkcnt_t>((inode.allocated + kBlockBytes - 1) / kBlockBytes * (kBlockBytes / 512));
+  if (inode.is_regular())
+    st.st_blocks = static_cast<blkcnt_t>((inode.allocated + kBlockBytes - 1) / kBlockBytes *
+                                         (kBlockBytes / 512));
   st.st_atim = ToTimespec(inode.atime);
   st.st_mtim = ToTimespec(inode.mtime);
   st.st_ctim = ToTimespec(inode.ctime);
@@ -110,9 +119,11 @@ fuse_entry_param LookUp(fuse_req_t req, fuse_ino_t parent, std::string_view name
   const Node dir = NodesOf(req).Find(parent);
   if (dir.hidden()) {
     const Node view = NodesOf(req).FindView(name);
-    return EntryOf(NeedStat(view), SessionNodes::IsAbsolute(name) ? kForever : kRelativeTimeSeconds);
+    return EntryOf(NeedStat(view),
+                   SessionNodes::IsAbsolute(name) ? kForever : kRelativeTimeSeconds);
   }
-  if (dir.slot == 0 && dir.ino == kRootIno && name == kHiddenDirectory) return EntryOf(HiddenStat());
+  if (dir.slot == 0 && dir.ino == kRootIno && name == kHiddenDirectory)
+    return EntryOf(HiddenStat());
   const auto found = dir.volume->Lookup(dir.ino, name);
   if (found) return EntryOf(StatOf(dir.IdOf(found->ino), found->inode));
   fuse_entry_param absent{};
@@ -155,7 +166,8 @@ void ForgetMulti(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
     try {
       NodesOf(req).Forget(forgets[i].ino, forgets[i].nlookup);
     } catch (const Refused& refused) {
-      spdlog::error("{}: forget of node {}: {}", StateOf(req).source, forgets[i].ino, refused.what());
+      spdlog::error("{}: forget of node {}: {}", StateOf(req).source, forgets[i].ino,
+                    refused.what());
     }
   }
   fuse_reply_none(req);
@@ -178,8 +190,10 @@ void SetAttr(fuse_req_t req, fuse_ino_t id, struct stat* wanted, int which, fuse
     if (which & FUSE_SET_ATTR_SIZE) change.size = static_cast<uint64_t>(wanted->st_size);
     change.atime_now = (which & FUSE_SET_ATTR_ATIME_NOW) != 0;
     change.mtime_now = (which & FUSE_SET_ATTR_MTIME_NOW) != 0;
-    if ((which & FUSE_SET_ATTR_ATIME) && !change.atime_now) change.atime = FromTimespec(wanted->st_atim);
-    if ((which & FUSE_SET_ATTR_MTIME) && !change.mtime_now) change.mtime = FromTimespec(wanted->st_mtim);
+    if ((which & FUSE_SET_ATTR_ATIME) && !change.atime_now)
+      change.atime = FromTimespec(wanted->st_atim);
+    if ((which & FUSE_SET_ATTR_MTIME) && !change.mtime_now)
+      change.mtime = FromTimespec(wanted->st_mtim);
     change.kill_suid_sgid = CurrentRequest().kill_suid_sgid;
     const struct stat st = StatOf(id, node.volume->SetAttr(CallerOf(req), node.ino, change));
     fuse_reply_attr(req, &st, kForever);
@@ -195,7 +209,8 @@ void ReadLink(fuse_req_t req, fuse_ino_t id) {
   });
 }
 
-void Make(fuse_req_t req, fuse_ino_t parent, const char* name, uint32_t mode, uint32_t rdev, const char* target) {
+void Make(fuse_req_t req, fuse_ino_t parent, const char* name, uint32_t mode, uint32_t rdev,
+          const char* target) {
   Guard(req, "create", parent, [&] {
     const Node dir = FindForChange(req, parent);
     const InodeAttr made = dir.volume->Create(CallerOf(req), dir.ino, name, mode, rdev, target);
@@ -204,7 +219,8 @@ void Make(fuse_req_t req, fuse_ino_t parent, const char* name, uint32_t mode, ui
 }
 
 void MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
-  Make(req, parent, name, (mode & S_IFMT) == 0 ? mode | S_IFREG : mode, static_cast<uint32_t>(rdev), "");
+  Make(req, parent, name, (mode & S_IFMT) == 0 ? mode | S_IFREG : mode, static_cast<uint32_t>(rdev),
+       "");
 }
 
 void MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -226,18 +242,20 @@ void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
 void RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Guard(req, "rmdir", parent, [&] {
     const Node dir = FindForChange(req, parent);
-    if (dir.ino == kRootIno && name == kHiddenDirectory) throw Refused(EPERM, ".rewind is always there");
+    if (dir.ino == kRootIno && name == kHiddenDirectory)
+      throw Refused(EPERM, ".rewind is always there");
     dir.volume->Rmdir(CallerOf(req), dir.ino, name);
     fuse_reply_err(req, 0);
   });
 }
 
-void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
-            unsigned flags) {
+void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+            const char* new_name, unsigned flags) {
   Guard(req, "rename", parent, [&] {
     const Node dir = FindForChange(req, parent);
     const Node new_dir = FindForChange(req, new_parent);
-    if (dir.ino == kRootIno && name == kHiddenDirectory) throw Refused(EPERM, ".rewind stays where it is");
+    if (dir.ino == kRootIno && name == kHiddenDirectory)
+      throw Refused(EPERM, ".rewind stays where it is");
     dir.volume->Rename(CallerOf(req), dir.ino, name, new_dir.ino, new_name, flags);
     fuse_reply_err(req, 0);
   });
@@ -247,7 +265,8 @@ void Link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_parent, const char* new_
   Guard(req, "link", id, [&] {
     const Node node = NodesOf(req).Find(id);
     const Node dir = FindForChange(req, new_parent);
-    if (node.hidden() || node.slot != 0) throw Refused(EXDEV, "a file of the past cannot be linked into the present");
+    if (node.hidden() || node.slot != 0)
+      throw Refused(EXDEV, "a file of the past cannot be linked into the present");
     const InodeAttr linked = dir.volume->Link(CallerOf(req), node.ino, dir.ino, new_name);
     ReplyEntry(req, EntryOf(StatOf(dir.IdOf(linked.ino), linked.inode)));
   });
@@ -259,12 +278,14 @@ void Read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_in
     if (node.hidden()) throw Refused(EISDIR, "is a directory");
     static thread_local std::vector<char> buffer;
     if (buffer.size() < size) buffer.resize(size);
-    const size_t count = node.volume->Read(node.ino, static_cast<uint64_t>(offset), {buffer.data(), size});
+    const size_t count =
+        node.volume->Read(node.ino, static_cast<uint64_t>(offset), {buffer.data(), size});
     fuse_reply_buf(req, buffer.data(), count);
   });
 }
 
-void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t offset, fuse_file_info*) {
+void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t offset,
+           fuse_file_info*) {
   Guard(req, "write", id, [&] {
     const Node node = FindForChange(req, id);
     node.volume->Write(CallerOf(req), node.ino, static_cast<uint64_t>(offset), {data, size},
@@ -333,7 +354,8 @@ bool AddDots(DirBuffer* buffer, const Node& node, uint64_t after) {
 
 void AddNames(fuse_req_t req, DirBuffer* buffer, const Node& node, uint64_t after) {
   const size_t smallest_entry = buffer->plus() ? 160 : 32;
-  for (const DirEntry& name : node.volume->ReadDir(node.ino, after, buffer->size() / smallest_entry + 1)) {
+  for (const DirEntry& name :
+       node.volume->ReadDir(node.ino, after, buffer->size() / smallest_entry + 1)) {
     fuse_entry_param entry{};
     if (buffer->plus()) {
       const auto inode = node.volume->FindInode(name.ino);
@@ -414,13 +436,15 @@ void ListXattr(fuse_req_t req, fuse_ino_t id, size_t size) {
     const Node node = NodesOf(req).Find(id);
     std::string list;
     if (!node.hidden()) {
-      for (const std::string& name : node.volume->ListXattrs(node.ino)) list.append(name).push_back('\0');
+      for (const std::string& name : node.volume->ListXattrs(node.ino))
+        list.append(name).push_back('\0');
     }
     ReplyXattr(req, list, size);
   });
 }
 
-void SetXattr(fuse_req_t req, fuse_ino_t id, const char* name, const char* value, size_t size, int flags) {
+void SetXattr(fuse_req_t req, fuse_ino_t id, const char* name, const char* value, size_t size,
+              int flags) {
   Guard(req, "setxattr", id, [&] {
     const Node node = FindForChange(req, id);
     node.volume->SetXattr(CallerOf(req), node.ino, name, {value, size}, flags);
@@ -436,10 +460,12 @@ void RemoveXattr(fuse_req_t req, fuse_ino_t id, const char* name) {
   });
 }
 
-void FAllocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length, fuse_file_info*) {
+void FAllocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length,
+               fuse_file_info*) {
   Guard(req, "fallocate", id, [&] {
     const Node node = FindForChange(req, id);
-    node.volume->Fallocate(CallerOf(req), node.ino, mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
+    node.volume->Fallocate(CallerOf(req), node.ino, mode, static_cast<uint64_t>(offset),
+                           static_cast<uint64_t>(length));
     fuse_reply_err(req, 0);
   });
 }
@@ -447,31 +473,39 @@ void FAllocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t leng
 void LSeek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
   Guard(req, "lseek", id, [&] {
     const Node node = NodesOf(req).Find(id);
-    if (node.hidden() || (whence != SEEK_DATA && whence != SEEK_HOLE)) throw Refused(EINVAL, "data or hole of a file");
-    fuse_reply_lseek(req, static_cast<off_t>(node.volume->Seek(node.ino, static_cast<uint64_t>(offset), whence == SEEK_DATA)));
+    if (node.hidden() || (whence != SEEK_DATA && whence != SEEK_HOLE))
+      throw Refused(EINVAL, "data or hole of a file");
+    fuse_reply_lseek(req, static_cast<off_t>(node.volume->Seek(
+                              node.ino, static_cast<uint64_t>(offset), whence == SEEK_DATA)));
   });
 }
 
-void CopyFileRange(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info*, fuse_ino_t to, off_t to_offset,
-                   fuse_file_info*, size_t length, int) {
+void CopyFileRange(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info*,
+                   fuse_ino_t to, off_t to_offset, fuse_file_info*, size_t length, int) {
   Guard(req, "copy_file_range", to, [&] {
     const Node source = NodesOf(req).Find(from);
     const Node target = FindForChange(req, to);
     if (source.slot != 0) throw Refused(EXDEV, "the source is a file of the past");
-    fuse_reply_write(req, target.volume->CopyRange(CallerOf(req), source.ino, static_cast<uint64_t>(from_offset),
-                                                   target.ino, static_cast<uint64_t>(to_offset), length));
+    fuse_reply_write(
+        req, target.volume->CopyRange(CallerOf(req), source.ino, static_cast<uint64_t>(from_offset),
+                                      target.ino, static_cast<uint64_t>(to_offset), length));
   });
 }
 
-// Open files have no state here; told so once, the kernel no longer asks. Creating is then lookup and mknod.
+// Open files have no state here; told so once, the kernel no longer asks. Creating is then lookup
+// and mknod.
 void OpenIsNotNeeded(fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, ENOSYS); }
-void CreateIsNotNeeded(fuse_req_t req, fuse_ino_t, const char*, mode_t, fuse_file_info*) { fuse_reply_err(req, ENOSYS); }
+void CreateIsNotNeeded(fuse_req_t req, fuse_ino_t, const char*, mode_t, fuse_file_info*) {
+  fuse_reply_err(req, ENOSYS);
+}
 
 void Init(void*, fuse_conn_info* connection) {
   constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                               FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_NO_OPEN_SUPPORT |
-                               FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
-  connection->want = connection->capable & kWanted;  // and nothing of what libfuse would ask for by itself
+                               FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT |
+                               FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+  connection->want =
+      connection->capable & kWanted;  // and nothing of what libfuse would ask for by itself
   connection->max_write = kMaxWriteBytes;
   connection->max_background = 64;
   connection->congestion_threshold = 48;

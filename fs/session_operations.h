@@ -1,4 +1,5 @@
-// The FUSE operations: each turns a request into one call of a Volume, and its result or errno into one reply.
+// The FUSE operations: each turns a request into one call of a Volume, and its result or errno into
+// one reply.
 #pragma once
 
 #include <string>

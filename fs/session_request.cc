@@ -44,14 +44,17 @@ void InitExchange::SawRequest(const void* bytes, size_t size) {
   // Kernels before 7.36 send a shorter request; the flags are in its first part.
   std::memset(&init, 0, sizeof(init));
   const size_t body = size - sizeof(header);
-  std::memcpy(&init, static_cast<const char*>(bytes) + sizeof(header), body < sizeof(init) ? body : sizeof(init));
+  std::memcpy(&init, static_cast<const char*>(bytes) + sizeof(header),
+              body < sizeof(init) ? body : sizeof(init));
   unique = header.unique;
   offered = init.flags;
 }
 
 void InitExchange::EditReply(void* header, size_t header_size, void* body, size_t body_size) const {
   fuse_out_header out;
-  if (unique == 0 || !ReadAt(header, header_size, 0, &out) || out.unique != unique || out.error != 0) return;
+  if (unique == 0 || !ReadAt(header, header_size, 0, &out) || out.unique != unique ||
+      out.error != 0)
+    return;
   fuse_init_out init;
   const size_t flags_end = offsetof(fuse_init_out, flags) + sizeof(init.flags);
   if (body_size < flags_end || (offered & FUSE_HANDLE_KILLPRIV_V2) == 0) return;

@@ -18,8 +18,9 @@ RawRequest ParseRawRequest(const void* bytes, size_t size);
 // Set before a request is handed to libfuse; handlers run on the same thread.
 RawRequest& CurrentRequest();
 
-// libfuse 3.14 cannot ask for FUSE_HANDLE_KILLPRIV_V2, without which the kernel asks for security.capability before each
-// write. Given the kernel's INIT request and libfuse's reply to it, adds the flag if the kernel offers it.
+// libfuse 3.14 cannot ask for FUSE_HANDLE_KILLPRIV_V2, without which the kernel asks for
+// security.capability before each write. Given the kernel's INIT request and libfuse's reply to it,
+// adds the flag if the kernel offers it.
 struct InitExchange {
   uint64_t unique = 0;
   uint32_t offered = 0;

@@ -89,7 +89,8 @@ class StoreImpl : public Store {
   std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
 
   std::mutex heads_mutex_;  // guards heads_ and open_views_
-  std::multiset<TimelineId> open_views_;  // the timelines that open fixed views read; their data stay
+  std::multiset<TimelineId>
+      open_views_;  // the timelines that open fixed views read; their data stay
   std::condition_variable head_closed_;
   struct Head {
     std::weak_ptr<ViewVolume> volume;    // who uses it
@@ -97,12 +98,15 @@ class StoreImpl : public Store {
   };
   std::map<TimelineId, Head> heads_;  // an entry lives until its head is synced and destroyed
   std::atomic<CatalogStore*> catalog_for_sync_{nullptr};
+  bool recovered_ = false;
 };
 
 void StoreImpl::Recover() {
   std::error_code error;
   std::filesystem::create_directories(root_, error);
-  if (error) throw Refused(error.value(), "cannot make data root " + root_.string() + ": " + error.message());
+  if (error)
+    throw Refused(error.value(),
+                  "cannot make data root " + root_.string() + ": " + error.message());
   const Superblock block = OpenSuperblock(root_);
   lock_.emplace(root_);
   const auto clock_state = clock_file_.Read();
@@ -119,6 +123,7 @@ void StoreImpl::Recover() {
   catalog_for_sync_ = catalog_.get();
   RecoverTimelines(clean);
   RemoveLeftovers();
+  recovered_ = true;
 }
 
 void StoreImpl::RecoverTimelines(bool clean) {
@@ -146,7 +151,9 @@ void StoreImpl::RemoveLeftovers() {
   for (const std::string& name : context_.files->List(root_ / "journal")) {
     char* end = nullptr;
     const unsigned long id = std::strtoul(name.c_str(), &end, 10);
-    if (*end != '\0' || id == kControlTimeline || catalog_->timelines().contains(static_cast<TimelineId>(id))) continue;
+    if (*end != '\0' || id == kControlTimeline ||
+        catalog_->timelines().contains(static_cast<TimelineId>(id)))
+      continue;
     spdlog::info("removing what is left of unfinished timeline {}", id);
     index_->DropTimeline(static_cast<TimelineId>(id));
     std::filesystem::remove_all(root_ / "journal" / name);
@@ -154,6 +161,7 @@ void StoreImpl::RemoveLeftovers() {
 }
 
 StoreImpl::~StoreImpl() {
+  if (!recovered_) return;  // refused: nothing is touched
   try {
     SyncAll();
     index_->Flush();
@@ -192,7 +200,8 @@ void StoreImpl::WaitForOperations(TimelineId timeline) {
   std::shared_ptr<Timeline> open;
   {
     const std::lock_guard lock(heads_mutex_);
-    if (const auto found = heads_.find(timeline); found != heads_.end()) open = found->second.timeline;
+    if (const auto found = heads_.find(timeline); found != heads_.end())
+      open = found->second.timeline;
   }
   if (open) const std::lock_guard lock(open->mutex());
 }
@@ -202,7 +211,8 @@ StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<In
   Place place;
   place.at = at.value_or(source.fixed_at.value_or(now));
   if (place.at > now) {
-    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is in the future; now is " + FormatInstant(now));
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is in the future; now is " +
+                              FormatInstant(now));
   }
   place.timeline = source.timeline();
   Instant first = source.created;
@@ -221,12 +231,14 @@ StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<In
     }
   }
   if (place.at < first) {
-    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is before the first instant kept of " + source.name +
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) +
+                              " is before the first instant kept of " + source.name +
                               ", which is " + FormatInstant(first));
   }
   place.chain = catalog_->Chain(place.timeline, place.at);
   for (const View::Link& link : place.chain) {
-    if (const auto broken = broken_.find(link.timeline); broken != broken_.end()) throw Refused(EIO, broken->second);
+    if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
+      throw Refused(EIO, broken->second);
     WaitForOperations(link.timeline);
   }
   return place;
@@ -240,7 +252,8 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
   const auto sample = index_->FindSample(timeline, at);
   if (!sample) return {record.base_bytes, record.base_inodes};
   Totals totals = sample->totals;
-  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline, sample->position, Instant{});
+  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline,
+                         sample->position, Instant{});
   while (const auto scanned = scanner.Next()) {
     if (scanned->header.instant > at) break;
     totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
@@ -251,7 +264,8 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
 std::shared_ptr<ViewVolume> StoreImpl::MakeFixed(const Place& place) {
   const View::Link& link = place.chain.front();
   const TimelineId id = link.timeline;
-  auto volume = std::make_unique<ViewVolume>(context_, View(index_.get(), place.chain), TotalsAt(id, link.until));
+  auto volume = std::make_unique<ViewVolume>(context_, View(index_.get(), place.chain),
+                                             TotalsAt(id, link.until));
   const std::lock_guard lock(heads_mutex_);
   open_views_.insert(id);
   return {volume.release(), [this, id](ViewVolume* closed) {
@@ -279,7 +293,8 @@ void StoreImpl::Create(const CreateRequest& request) {
   if (const VolumeRecord* existing = catalog_->Find(request.name)) {
     if (existing->options == request.options) return;
     throw Refused(EEXIST, "volume " + request.name +
-                              " exists with other options; options cannot be changed: use another name, or remove it first");
+                              " exists with other options; options cannot be changed: use another "
+                              "name, or remove it first");
   }
   VolumeRecord record;
   record.name = request.name;
@@ -321,7 +336,8 @@ void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
   timeline.created = clock_.Next();
   {
     const auto head = OpenHead(timeline, {{timeline.id, kInstantMax, timeline.first_ino}});
-    head->MakeRoot(request.mode.value_or(kDefaultRootMode), request.uid.value_or(0), request.gid.value_or(0));
+    head->MakeRoot(request.mode.value_or(kDefaultRootMode), request.uid.value_or(0),
+                   request.gid.value_or(0));
     head->Sync();
     record.created = head->last_instant();
   }
@@ -352,9 +368,11 @@ void StoreImpl::MakeClone(const CreateRequest& request, VolumeRecord source, Vol
   catalog_->Commit({{record}, {}, {timeline}, {}});
 }
 
-void StoreImpl::MakeSnapshot(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+void StoreImpl::MakeSnapshot(const CreateRequest& request, VolumeRecord source,
+                             VolumeRecord record) {
   if (request.mode || request.uid || request.gid) {
-    throw Refused(EINVAL, "uid, gid and mode cannot be given for a snapshot volume: it is read-only");
+    throw Refused(EINVAL,
+                  "uid, gid and mode cannot be given for a snapshot volume: it is read-only");
   }
   const Place place = Resolve(source, request.at);
   record.role = Role::kSnapshot;
@@ -370,10 +388,12 @@ void StoreImpl::RollBack(const CreateRequest& request, VolumeRecord source, Volu
   }
   if (!request.at) throw Refused(EINVAL, "rollback needs at=TIME: where to go back to");
   if (!source.writable()) {
-    throw Refused(EROFS, "cannot roll back " + source.name + ": it is a snapshot volume, which never changes");
+    throw Refused(EROFS, "cannot roll back " + source.name +
+                             ": it is a snapshot volume, which never changes");
   }
   const Place place = Resolve(source, request.at);
-  if (HeadIsOpen(source.timeline())) throw Refused(EBUSY, "cannot roll back " + source.name + ": it is in use");
+  if (HeadIsOpen(source.timeline()))
+    throw Refused(EBUSY, "cannot roll back " + source.name + ": it is in use");
   // The new volume shows what there was up to here; the old timeline gets no operation any more.
   record.role = Role::kSnapshot;
   record.fixed_at = clock_.Next();
@@ -390,7 +410,8 @@ void StoreImpl::RollBack(const CreateRequest& request, VolumeRecord source, Volu
 void StoreImpl::Remove(const std::string& name) {
   const std::lock_guard lock(catalog_mutex_);
   const VolumeRecord record = catalog_->Need(name);
-  if (record.writable() && HeadIsOpen(record.timeline())) throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
+  if (record.writable() && HeadIsOpen(record.timeline()))
+    throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
   CatalogStore::Change change;
   change.end_volumes.push_back(name);
   const std::vector<TimelineId> unneeded = Unneeded(name);
@@ -411,8 +432,8 @@ std::vector<TimelineId> StoreImpl::Unneeded(const std::string& without) {
 void StoreImpl::DeleteTimelineData(TimelineId id) {
   segments_->Forget(id);
   index_->DropTimeline(id);
-  // The files must not outlive the index's knowledge that they are gone, nor the other way round: the catalog entry
-  // stays until both are.
+  // The files must not outlive the index's knowledge that they are gone, nor the other way round:
+  // the catalog entry stays until both are.
   std::filesystem::remove_all(segments_->TimelineDirectory(id));
   context_.files->SyncDirectory(root_ / "journal");
   catalog_->Commit({{}, {}, {}, {id}});
@@ -434,8 +455,8 @@ std::vector<VolumeRecord> StoreImpl::List() {
 uint64_t StoreImpl::DiskBytes(TimelineId timeline) {
   uint64_t bytes = 0;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(segments_->TimelineDirectory(timeline), error), end; !error && it != end;
-       it.increment(error)) {
+  for (std::filesystem::directory_iterator it(segments_->TimelineDirectory(timeline), error), end;
+       !error && it != end; it.increment(error)) {
     std::error_code ignored;
     const uint64_t size = it->file_size(ignored);
     if (!ignored) bytes += size;
@@ -469,7 +490,8 @@ VolumeStatus StoreImpl::Status(const std::string& name) {
   return status;
 }
 
-std::shared_ptr<ViewVolume> StoreImpl::OpenHead(const TimelineRecord& record, std::vector<View::Link> chain) {
+std::shared_ptr<ViewVolume> StoreImpl::OpenHead(const TimelineRecord& record,
+                                                std::vector<View::Link> chain) {
   std::unique_lock lock(heads_mutex_);
   for (;;) {
     const auto found = heads_.find(record.id);
@@ -500,9 +522,11 @@ std::shared_ptr<Volume> StoreImpl::OpenVolume(const std::string& name) {
   const VolumeRecord record = catalog_->Need(name);
   if (record.fixed_at) return MakeFixed(Resolve(record, std::nullopt));
   for (const View::Link& link : catalog_->Chain(record.timeline(), kInstantMax)) {
-    if (const auto broken = broken_.find(link.timeline); broken != broken_.end()) throw Refused(EIO, broken->second);
+    if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
+      throw Refused(EIO, broken->second);
   }
-  return OpenHead(catalog_->timelines().at(record.timeline()), catalog_->Chain(record.timeline(), kInstantMax));
+  return OpenHead(catalog_->timelines().at(record.timeline()),
+                  catalog_->Chain(record.timeline(), kInstantMax));
 }
 
 std::shared_ptr<Volume> StoreImpl::OpenAt(const std::string& name, Instant at) {

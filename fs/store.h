@@ -1,8 +1,8 @@
-// The store: everything under one data root. It owns the clock, the index, the journals and the catalog of
-// volumes, and it is where volumes are made, found, rolled back and removed.
+// The store: everything under one data root. It owns the clock, the index, the journals and the
+// catalog of volumes, and it is where volumes are made, found, rolled back and removed.
 //
-// Thread safety: all methods may be called from any thread. Operations on the catalog are serialised; they never wait
-// for the data operations of any volume other than the one they name.
+// Thread safety: all methods may be called from any thread. Operations on the catalog are
+// serialised; they never wait for the data operations of any volume other than the one they name.
 #pragma once
 
 #include <cstdint>
@@ -32,18 +32,21 @@ enum class SourceKind { kNone, kSnapshotOf, kCloneOf, kRollback };
 
 struct CreateRequest {
   std::string name;
-  std::map<std::string, std::string> options;  // as given by the user; the same name and options again is success
+  std::map<std::string, std::string>
+      options;  // as given by the user; the same name and options again is success
   SourceKind source_kind = SourceKind::kNone;
-  std::string source;         // a volume's name, unless kNone
-  std::optional<Instant> at;  // absent: now (for a snapshot volume as source: the instant that it shows)
+  std::string source;  // a volume's name, unless kNone
+  std::optional<Instant>
+      at;  // absent: now (for a snapshot volume as source: the instant that it shows)
   std::optional<uint32_t> uid, gid, mode;  // of the root directory of a new volume or clone
 };
 
 // What `inspect` tells about a volume. Byte counts are of the disk under the data root.
 struct VolumeStatus {
   VolumeRecord record;
-  Instant history_first;      // the earliest instant that `at` accepts for this volume
-  Instant history_last;       // the instant of its newest operation (of a snapshot volume: the instant it shows)
+  Instant history_first;  // the earliest instant that `at` accepts for this volume
+  Instant history_last;   // the instant of its newest operation (of a snapshot volume: the instant
+                          // it shows)
   uint64_t history_bytes = 0;  // journal segments of all timelines that the volume was bound to
   uint64_t live_bytes = 0;     // bytes of file contents that the volume holds now
   uint64_t live_inodes = 0;    // files, directories and other inodes that it holds now
@@ -51,32 +54,33 @@ struct VolumeStatus {
 
 class Store {
  public:
-  // Opens the data root, or makes one in an empty or absent directory, and recovers what a crash left.
-  // Throws Refused: EBUSY when another process has it open, ENOTEMPTY for a directory that is not rewind's,
-  // EPROTONOSUPPORT for a newer format; EIO when what is on disk does not check out.
+  // Opens the data root, or makes one in an empty or absent directory, and recovers what a crash
+  // left. Throws Refused: EBUSY when another process has it open, ENOTEMPTY for a directory that is
+  // not rewind's, EPROTONOSUPPORT for a newer format; EIO when what is on disk does not check out.
   static std::unique_ptr<Store> Open(StoreOptions options);
   virtual ~Store() = default;
 
-  // The instant "now": everything acknowledged before the call is at or before it, everything that begins after the
-  // call is later, also across a restart.
+  // The instant "now": everything acknowledged before the call is at or before it, everything that
+  // begins after the call is later, also across a restart.
   virtual Instant Now() = 0;
 
-  // Makes a volume; durable when it returns. The same name with the same options again does nothing.
-  // Throws Refused: EINVAL (name, time), EEXIST (same name, other options), ENOENT (unknown source), ERANGE (time
-  // before what is kept, or in the future), EROFS (rollback of a snapshot volume), EBUSY (rollback of a volume
-  // whose head is open).
+  // Makes a volume; durable when it returns. The same name with the same options again does
+  // nothing. Throws Refused: EINVAL (name, time), EEXIST (same name, other options), ENOENT
+  // (unknown source), ERANGE (time before what is kept, or in the future), EROFS (rollback of a
+  // snapshot volume), EBUSY (rollback of a volume whose head is open).
   virtual void Create(const CreateRequest& request) = 0;
 
-  // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep showing what they showed.
-  // Throws Refused: ENOENT; EBUSY while its head is open.
+  // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep
+  // showing what they showed. Throws Refused: ENOENT; EBUSY while its head is open.
   virtual void Remove(const std::string& name) = 0;
 
   virtual std::optional<VolumeRecord> Find(const std::string& name) = 0;
-  virtual std::vector<VolumeRecord> List() = 0;  // sorted by name
+  virtual std::vector<VolumeRecord> List() = 0;              // sorted by name
   virtual VolumeStatus Status(const std::string& name) = 0;  // throws Refused(ENOENT)
 
-  // Opens what the name is bound to: the head (one shared object however often it is opened) or the fixed view of a
-  // snapshot volume. The volume stays open until the last reference goes, which must be before the Store does.
+  // Opens what the name is bound to: the head (one shared object however often it is opened) or the
+  // fixed view of a snapshot volume. The volume stays open until the last reference goes, which
+  // must be before the Store does.
   virtual std::shared_ptr<Volume> OpenVolume(const std::string& name) = 0;
 
   // Opens the volume as it was at `at`, read-only. Throws Refused(ENOENT, ERANGE) as Create does.
@@ -86,4 +90,4 @@ class Store {
   virtual void SyncAll() = 0;
 };
 
-}  // namespace rewind
+}  // namespace rw

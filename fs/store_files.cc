@@ -40,15 +40,19 @@ void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
 Superblock MakeStore(const std::filesystem::path& root) {
   for (const std::string& name : FileLayer::Posix()->List(root)) {
     // A crash while the store was made may have left these.
-    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found") continue;
-    throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " + kSuperblockName +
-                                 " but holds " + name + "; give an empty directory");
+    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found")
+      continue;
+    throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " +
+                                 kSuperblockName + " but holds " + name +
+                                 "; give an empty directory");
   }
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
-  WriteDurably(root / kSuperblockName,
-               json{{"magic", kMagic}, {"format", block.format}, {"name_seed", block.name_seed}}.dump() + "\n");
+  WriteDurably(
+      root / kSuperblockName,
+      json{{"magic", kMagic}, {"format", block.format}, {"name_seed", block.name_seed}}.dump() +
+          "\n");
   return block;
 }
 
@@ -59,13 +63,15 @@ Superblock OpenSuperblock(const std::filesystem::path& root) {
   if (!in) return MakeStore(root);
   try {
     const json parsed = json::parse(in);
-    if (parsed.at("magic") != kMagic) throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's");
+    if (parsed.at("magic") != kMagic)
+      throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's");
     Superblock block;
     block.format = parsed.at("format");
     if (block.format > kStoreFormat) {
-      throw Refused(EPROTONOSUPPORT, "data root " + root.string() + " has format " + std::to_string(block.format) +
-                                         "; this rewind reads formats up to " + std::to_string(kStoreFormat) +
-                                         ": use a newer rewind");
+      throw Refused(EPROTONOSUPPORT, "data root " + root.string() + " has format " +
+                                         std::to_string(block.format) +
+                                         "; this rewind reads formats up to " +
+                                         std::to_string(kStoreFormat) + ": use a newer rewind");
     }
     block.name_seed = parsed.at("name_seed");
     return block;
@@ -80,7 +86,8 @@ RootLock::RootLock(const std::filesystem::path& root) {
   if (fd_ < 0) throw Refused(errno, "cannot open " + path.string() + ": " + std::strerror(errno));
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     close(fd_);
-    throw Refused(EBUSY, "data root " + root.string() + " is in use by another rewind daemon; stop that one first");
+    throw Refused(EBUSY, "data root " + root.string() +
+                             " is in use by another rewind daemon; stop that one first");
   }
 }
 
@@ -91,7 +98,8 @@ std::optional<ClockFile::State> ClockFile::Read() const {
   std::string bytes(kClockBytes, '\0');
   if (!in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) return std::nullopt;
   const std::string_view content = std::string_view(bytes).substr(0, kClockBytes - 4);
-  if (GetFixed<uint32_t>(bytes.data() + content.size()) != FrameChecksum(content, 0, 0)) return std::nullopt;
+  if (GetFixed<uint32_t>(bytes.data() + content.size()) != FrameChecksum(content, 0, 0))
+    return std::nullopt;
   return State{Instant{GetFixed<uint64_t>(bytes.data())}, bytes[8] != 0};
 }
 
@@ -100,8 +108,9 @@ void ClockFile::Write(State state) {
   PutFixed<uint64_t>(&bytes, state.floor.ns);
   bytes.push_back(state.clean ? 1 : 0);
   PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
-  const auto file = FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
-                                                                                  : FileLayer::Mode::kCreate);
+  const auto file =
+      FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
+                                                                     : FileLayer::Mode::kCreate);
   const iovec part{bytes.data(), bytes.size()};
   file->WriteAt({&part, 1}, 0);  // within one sector: old or new, never between
   file->SyncData();

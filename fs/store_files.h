@@ -1,4 +1,5 @@
-// The small files of a data root: what says that it is rewind's, who has it open, and where the clock stood.
+// The small files of a data root: what says that it is rewind's, who has it open, and where the
+// clock stood.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ struct Superblock {
   uint64_t name_seed = 0;
 };
 
-// Reads the superblock, or makes a new store in an empty directory. Throws Refused: ENOTEMPTY, EPROTONOSUPPORT, EIO.
+// Reads the superblock, or makes a new store in an empty directory. Throws Refused: ENOTEMPTY,
+// EPROTONOSUPPORT, EIO.
 Superblock OpenSuperblock(const std::filesystem::path& root);
 
 // Held as long as the object lives. Throws Refused(EBUSY) if another process holds it.
@@ -33,7 +35,8 @@ class RootLock {
   int fd_;
 };
 
-// `clock`: an instant that no later run may give out again, and whether the store was closed in order.
+// `clock`: an instant that no later run may give out again, and whether the store was closed in
+// order.
 class ClockFile {
  public:
   struct State {

@@ -14,14 +14,19 @@ constexpr uint32_t kSampleBytes = 1 << 20;
 
 }  // namespace
 
-Timeline::Timeline(const StoreContext& context, TimelineRecord record, std::vector<View::Link> chain, bool clean)
-    : context_(context), record_(std::move(record)), view_(context.index, std::move(chain)), names_(context.index, &view_) {
+Timeline::Timeline(const StoreContext& context, TimelineRecord record,
+                   std::vector<View::Link> chain, bool clean)
+    : context_(context),
+      record_(std::move(record)),
+      view_(context.index, std::move(chain)),
+      names_(context.index, &view_) {
   const auto covered = context_.index->FindCovered(record_.id);
   totals_ = covered ? covered->totals : Totals{record_.base_bytes, record_.base_inodes};
   const JournalPosition from = covered ? covered->position : JournalPosition{};
   const Instant after = covered ? covered->instant : Instant{};
-  journal_ = std::make_unique<Journal>(context_.files, context_.segments->TimelineDirectory(record_.id), record_.id, from,
-                                       after, clean, [this](const ScannedRecord& scanned) { Replay(scanned); });
+  journal_ = std::make_unique<Journal>(
+      context_.files, context_.segments->TimelineDirectory(record_.id), record_.id, from, after,
+      clean, [this](const ScannedRecord& scanned) { Replay(scanned); });
   context_.clock->Observe(journal_->last_instant());
   next_ino_ = std::max(context_.index->LastIno(record_.id) + 1, record_.first_ino);
 }
@@ -45,22 +50,26 @@ void Timeline::Replay(const ScannedRecord& scanned) {
 void Timeline::Apply(Instant at, RecordBody* body, const Journal::Appended& where) {
   body->mutations.Resolve(record_.id, where.record.segment, where.first_frame);
   std::optional<Sample> sample;
-  if (where.record.offset == kSegmentHeaderBytes || where.record.offset / kSampleBytes != where.next.offset / kSampleBytes) {
+  if (where.record.offset == kSegmentHeaderBytes ||
+      where.record.offset / kSampleBytes != where.next.offset / kSampleBytes) {
     sample = Sample{where.record, body->totals};
   }
-  context_.index->Commit(record_.id, at, body->mutations, {where.next, at, body->totals}, where.bytes, sample);
+  context_.index->Commit(record_.id, at, body->mutations, {where.next, at, body->totals},
+                         where.bytes, sample);
 }
 
 Journal::Appended Timeline::Commit(Operation* operation) {
-  if (index_behind_) throw Refused(EIO, "the index refused an operation earlier; reopen the volume");
+  if (index_behind_)
+    throw Refused(EIO, "the index refused an operation earlier; reopen the volume");
   const std::string body = operation->body.Encode(operation->instant, record_.id);
-  const Journal::Appended where =
-      journal_->Append(operation->type, operation->instant, operation->unique, body, operation->data);
+  const Journal::Appended where = journal_->Append(operation->type, operation->instant,
+                                                   operation->unique, body, operation->data);
   index_behind_ = true;
   Apply(operation->instant, &operation->body, where);
   index_behind_ = false;
   totals_ = operation->body.totals;
-  for (const InodeMutation& m : operation->body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);
+  for (const InodeMutation& m : operation->body.mutations.inodes)
+    next_ino_ = std::max(next_ino_, m.ino + 1);
   return where;
 }
 

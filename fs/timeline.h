@@ -26,14 +26,16 @@ struct Caller;
 class Timeline {
  public:
   // Recovers the journal into the index. `chain` is the head's.
-  Timeline(const StoreContext& context, TimelineRecord record, std::vector<View::Link> chain, bool clean);
+  Timeline(const StoreContext& context, TimelineRecord record, std::vector<View::Link> chain,
+           bool clean);
 
   const TimelineRecord& record() const { return record_; }
   const View& view() const { return view_; }
   Instant last_instant() const;  // of the newest operation; before any, when the timeline was made
 
-  // Everything below, but for Sync, is for the holder of this. An operation takes its instant and commits under it, so
-  // whoever has held it knows that no operation of an earlier instant is still under way.
+  // Everything below, but for Sync, is for the holder of this. An operation takes its instant and
+  // commits under it, so whoever has held it knows that no operation of an earlier instant is still
+  // under way.
   std::mutex& mutex() { return mutex_; }
 
   HeadNames& names() { return names_; }
@@ -48,7 +50,8 @@ class Timeline {
     RecordBody body;  // totals: of the timeline, after the operation
     std::span<const char> data;
   };
-  // Journal first, index second. `operation.body.mutations` is resolved when it returns; where the data went is returned.
+  // Journal first, index second. `operation.body.mutations` is resolved when it returns; where the
+  // data went is returned.
   Journal::Appended Commit(Operation* operation);
 
   // Everything committed before the call survives the machine when this returns.
@@ -66,7 +69,8 @@ class Timeline {
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;
-  bool index_behind_ = false;  // a record is in the journal but not in the index: nothing more may be committed
+  bool index_behind_ =
+      false;  // a record is in the journal but not in the index: nothing more may be committed
 };
 
 }  // namespace rw

@@ -7,7 +7,8 @@
 
 namespace rw {
 
-Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType type) : volume_(volume) {
+Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType type)
+    : volume_(volume) {
   if (!volume->writable()) throw Refused(EROFS, "this view of the volume is read-only");
   lock_ = std::unique_lock(volume->mutex());
   operation_.type = type;

@@ -1,4 +1,5 @@
-// One operation in the making: what it will change, staged; then committed as one record at one instant, or not at all.
+// One operation in the making: what it will change, staged; then committed as one record at one
+// instant, or not at all.
 #pragma once
 
 #include <map>
@@ -12,7 +13,8 @@
 
 namespace rw {
 
-// Holds the volume's mutex from its making to its end. Not thread-safe. Nothing has changed unless Commit returns.
+// Holds the volume's mutex from its making to its end. Not thread-safe. Nothing has changed unless
+// Commit returns.
 class Transaction {
  public:
   // Throws Refused(EROFS) for a fixed view.
@@ -21,7 +23,8 @@ class Transaction {
   Instant at() const { return operation_.instant; }
   FileTime now() const { return ToFileTime(operation_.instant); }
 
-  // The inode as the operation leaves it, to be changed. Throws Refused(ENOENT). Valid until Commit.
+  // The inode as the operation leaves it, to be changed. Throws Refused(ENOENT). Valid until
+  // Commit.
   Inode& Stage(Ino ino);
   Inode& StageNew(Ino ino, Inode inode);
   void End(Ino ino);  // the inode is no more

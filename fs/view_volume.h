@@ -1,5 +1,6 @@
-// The implementation of Volume, for heads and fixed views alike. Split by concern: volume_read.cc, volume_names.cc,
-// volume_contents.cc, volume_attributes.cc; changes go through a Transaction (fs/transaction.h).
+// The implementation of Volume, for heads and fixed views alike. Split by concern: volume_read.cc,
+// volume_names.cc, volume_contents.cc, volume_attributes.cc; changes go through a Transaction
+// (fs/transaction.h).
 #pragma once
 
 #include <memory>
@@ -36,20 +37,23 @@ class ViewVolume : public Volume {
   std::vector<std::string> ListXattrs(Ino ino) override;
   VolumeUsage Usage() override;
 
-  InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode, uint32_t rdev,
-                   std::string_view target) override;
+  InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode,
+                   uint32_t rdev, std::string_view target) override;
   void Unlink(const Caller& caller, Ino parent, std::string_view name) override;
   void Rmdir(const Caller& caller, Ino parent, std::string_view name) override;
-  void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name,
-              unsigned flags) override;
+  void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
+              std::string_view new_name, unsigned flags) override;
   InodeAttr Link(const Caller& caller, Ino ino, Ino new_parent, std::string_view new_name) override;
 
   Inode SetAttr(const Caller& caller, Ino ino, const AttrChange& change) override;
-  void Write(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data, bool kill_suid_sgid) override;
-  void Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset, uint64_t length) override;
-  uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset,
-                     uint64_t length) override;
-  void SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value, int flags) override;
+  void Write(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data,
+             bool kill_suid_sgid) override;
+  void Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset,
+                 uint64_t length) override;
+  uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
+                     uint64_t to_offset, uint64_t length) override;
+  void SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value,
+                int flags) override;
   void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) override;
 
   void Forget(Ino ino) override;
@@ -68,11 +72,11 @@ class ViewVolume : public Volume {
 
   // All of these need the mutex.
   std::optional<Inode> LoadInode(Ino ino);
-  Inode NeedInode(Ino ino);             // ENOENT
-  Inode NeedDirectory(Ino ino);         // ENOENT, ENOTDIR
-  Inode NeedRegular(Ino ino);           // ENOENT, EISDIR, EINVAL
+  Inode NeedInode(Ino ino);      // ENOENT
+  Inode NeedDirectory(Ino ino);  // ENOENT, ENOTDIR
+  Inode NeedRegular(Ino ino);    // ENOENT, EISDIR, EINVAL
   std::optional<ViewName> LoadName(Ino parent, std::string_view name);
-  ViewName NeedName(Ino parent, std::string_view name);  // ENOENT
+  ViewName NeedName(Ino parent, std::string_view name);              // ENOENT
   ChunkMap& LoadChunk(Ino ino, uint64_t chunk, const Inode& inode);  // valid until the next load
   void CacheInode(Ino ino, const std::optional<Inode>& inode);
   void CacheChunk(Ino ino, uint64_t chunk, ChunkMap map);
@@ -82,7 +86,7 @@ class ViewVolume : public Volume {
 
   // Reads what the caller needs for a range of a file, with as little as can be under the mutex.
   struct Plan {
-    uint64_t size = 0;  // of the file
+    uint64_t size = 0;                                 // of the file
     std::vector<std::pair<Extent, uint64_t>> extents;  // and where each begins in the file
   };
   Plan PlanRead(Ino ino, uint64_t offset, uint64_t length);
@@ -99,7 +103,8 @@ class ViewVolume : public Volume {
   Totals fixed_totals_;
   std::mutex own_mutex_;  // of a fixed view; guards the caches, as the timeline's does for a head
 
-  uint64_t changes_ = 0;  // commits, so that what was loaded without the mutex is known to be still true
+  uint64_t changes_ =
+      0;  // commits, so that what was loaded without the mutex is known to be still true
   std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten
   LruCache<Ino, std::optional<Inode>> inodes_;
   LruCache<ChunkKey, ChunkMap> chunks_;

@@ -1,12 +1,14 @@
-// POSIX operations on a view. The head of a timeline and a fixed view are the same class; only the head can be written.
+// POSIX operations on a view. The head of a timeline and a fixed view are the same class; only the
+// head can be written.
 //
-// Every operation that changes something is one record in the journal, one commit of the index and one instant. When it
-// returns, it is acknowledged: it survives the daemon. Sync makes it survive the machine.
+// Every operation that changes something is one record in the journal, one commit of the index and
+// one instant. When it returns, it is acknowledged: it survives the daemon. Sync makes it survive
+// the machine.
 //
 // Thread safety: all methods may be called from any thread. Permissions are the kernel's to check
 // (`default_permissions`); what depends on them is passed in.
-// Errors: refusals throw Refused with the errno that Linux documents; a fixed view refuses changes with EROFS. Damage
-// throws Refused(EIO).
+// Errors: refusals throw Refused with the errno that Linux documents; a fixed view refuses changes
+// with EROFS. Damage throws Refused(EIO).
 #pragma once
 
 #include <cstdint>
@@ -49,11 +51,12 @@ struct AttrChange {
   std::optional<uint64_t> size;
   std::optional<FileTime> atime, mtime;
   bool atime_now = false, mtime_now = false;
-  bool kill_suid_sgid = false;  // clear setuid, and setgid if group-executable, with a change of size
+  bool kill_suid_sgid =
+      false;  // clear setuid, and setgid if group-executable, with a change of size
 };
 
 struct VolumeUsage {
-  uint64_t live_bytes = 0, live_inodes = 0;     // contents of this volume
+  uint64_t live_bytes = 0, live_inodes = 0;      // contents of this volume
   uint64_t disk_bytes = 0, disk_free_bytes = 0;  // of the disk under the data root
 };
 
@@ -72,12 +75,14 @@ class Volume {
   // --- reading ---
   virtual std::optional<Inode> FindInode(Ino ino) = 0;
   virtual std::optional<InodeAttr> Lookup(Ino parent, std::string_view name) = 0;
-  // Up to `limit` entries with a cookie greater than `after`, in cookie order. An entry that is there all the time is
-  // returned exactly once by a walk, whatever else changes.
+  // Up to `limit` entries with a cookie greater than `after`, in cookie order. An entry that is
+  // there all the time is returned exactly once by a walk, whatever else changes.
   virtual std::vector<DirEntry> ReadDir(Ino dir, uint64_t after, size_t limit) = 0;
-  // Fills `out` from `offset`; returns how many bytes there were (less than asked only at the end of the file).
+  // Fills `out` from `offset`; returns how many bytes there were (less than asked only at the end
+  // of the file).
   virtual size_t Read(Ino ino, uint64_t offset, std::span<char> out) = 0;
-  // The next offset >= `offset` with data (or of a hole; the end of the file counts as one). ENXIO as lseek(2).
+  // The next offset >= `offset` with data (or of a hole; the end of the file counts as one). ENXIO
+  // as lseek(2).
   virtual uint64_t Seek(Ino ino, uint64_t offset, bool data) = 0;
   virtual std::optional<std::string> GetXattr(Ino ino, std::string_view name) = 0;
   virtual std::vector<std::string> ListXattrs(Ino ino) = 0;
@@ -85,27 +90,32 @@ class Volume {
 
   // --- names ---
   // `mode` carries the type (S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, …); `target` is a symlink's.
-  virtual InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode, uint32_t rdev = 0,
-                           std::string_view target = {}) = 0;
+  virtual InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode,
+                           uint32_t rdev = 0, std::string_view target = {}) = 0;
   virtual void Unlink(const Caller& caller, Ino parent, std::string_view name) = 0;
   virtual void Rmdir(const Caller& caller, Ino parent, std::string_view name) = 0;
   // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE; else EINVAL.
   virtual void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
                       std::string_view new_name, unsigned flags) = 0;
-  virtual InodeAttr Link(const Caller& caller, Ino ino, Ino new_parent, std::string_view new_name) = 0;
+  virtual InodeAttr Link(const Caller& caller, Ino ino, Ino new_parent,
+                         std::string_view new_name) = 0;
 
   // --- contents and attributes ---
   virtual Inode SetAttr(const Caller& caller, Ino ino, const AttrChange& change) = 0;
   // Writes all of `data` or throws. `kill_suid_sgid` as in AttrChange.
   virtual void Write(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data,
                      bool kill_suid_sgid) = 0;
-  // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else EOPNOTSUPP.
-  virtual void Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset, uint64_t length) = 0;
-  // Shares extents, copies nothing. Returns the bytes covered (less than `length` at the end of the source).
-  virtual uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset,
-                             uint64_t length) = 0;
+  // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else
+  // EOPNOTSUPP.
+  virtual void Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset,
+                         uint64_t length) = 0;
+  // Shares extents, copies nothing. Returns the bytes covered (less than `length` at the end of the
+  // source).
+  virtual uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
+                             uint64_t to_offset, uint64_t length) = 0;
   // `flags`: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA).
-  virtual void SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value, int flags) = 0;
+  virtual void SetXattr(const Caller& caller, Ino ino, std::string_view name,
+                        std::string_view value, int flags) = 0;
   virtual void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) = 0;  // ENODATA
 
   // --- life ---
@@ -117,4 +127,4 @@ class Volume {
   virtual void Sync() = 0;
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -40,9 +40,12 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
   return result;
 }
 
-void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value, int flags) {
-  if (name.empty() || name.size() > kMaxNameBytes) throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
-  if (value.size() > kMaxXattrValueBytes) throw Refused(E2BIG, "an xattr's value has at most 64 KiB");
+void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name,
+                          std::string_view value, int flags) {
+  if (name.empty() || name.size() > kMaxNameBytes)
+    throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
+  if (value.size() > kMaxXattrValueBytes)
+    throw Refused(E2BIG, "an xattr's value has at most 64 KiB");
   if (name.starts_with("system.")) throw Refused(EOPNOTSUPP, "system xattrs are not kept");
   Transaction change(this, caller, RecordType::kSetXattr);
   Inode& inode = change.Stage(ino);

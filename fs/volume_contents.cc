@@ -15,7 +15,8 @@ namespace {
 // One call of CopyRange covers at most this much; the caller asks again.
 constexpr uint64_t kMaxCopyBytes = 1 << 30;
 
-// Bytes [from, to) of the data of the record that is being made, as an extent at `offset` of a chunk.
+// Bytes [from, to) of the data of the record that is being made, as an extent at `offset` of a
+// chunk.
 Extent DataOfThisRecord(uint64_t from, uint64_t to, uint64_t data_bytes, uint64_t offset) {
   Extent extent;
   extent.offset = static_cast<uint32_t>(offset);
@@ -36,12 +37,14 @@ Extent Hole(uint64_t from, uint64_t to) {
 }
 
 void CheckRange(uint64_t offset, uint64_t length) {
-  if (offset > kMaxFileSize || length > kMaxFileSize - offset) throw Refused(EFBIG, "beyond the largest file size");
+  if (offset > kMaxFileSize || length > kMaxFileSize - offset)
+    throw Refused(EFBIG, "beyond the largest file size");
 }
 
 }  // namespace
 
-void ViewVolume::PutExtents(Transaction* change, Ino ino, uint64_t chunk, const std::vector<Extent>& extents) {
+void ViewVolume::PutExtents(Transaction* change, Ino ino, uint64_t chunk,
+                            const std::vector<Extent>& extents) {
   Inode& inode = change->Stage(ino);
   ChunkMap map = LoadChunk(ino, chunk, inode);
   const uint64_t before = map.allocated();
@@ -67,7 +70,8 @@ void ViewVolume::Write(const Caller& caller, Ino ino, uint64_t offset, std::span
   for (uint64_t at = offset; at < end;) {
     const uint64_t chunk = at / kChunkBytes;
     const uint64_t stop = std::min(end, (chunk + 1) * kChunkBytes);
-    PutExtents(&change, ino, chunk, {DataOfThisRecord(at - offset, stop - offset, data.size(), at % kChunkBytes)});
+    PutExtents(&change, ino, chunk,
+               {DataOfThisRecord(at - offset, stop - offset, data.size(), at % kChunkBytes)});
     at = stop;
   }
   Inode& inode = change.Stage(ino);
@@ -95,7 +99,8 @@ void ViewVolume::PunchRange(Transaction* change, Ino ino, uint64_t from, uint64_
   }
 }
 
-void ViewVolume::Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset, uint64_t length) {
+void ViewVolume::Fallocate(const Caller& caller, Ino ino, int mode, uint64_t offset,
+                           uint64_t length) {
   const bool keep_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
   const int what = mode & ~FALLOC_FL_KEEP_SIZE;
   if ((what != 0 && what != FALLOC_FL_PUNCH_HOLE && what != FALLOC_FL_ZERO_RANGE) ||
@@ -109,7 +114,8 @@ void ViewVolume::Fallocate(const Caller& caller, Ino ino, int mode, uint64_t off
   if (!before.is_regular()) throw Refused(ENODEV, "not a regular file");
   CheckRange(offset, length);
   const uint64_t end = offset + length;
-  if (what != 0 && offset < before.size) PunchRange(&change, ino, offset, std::min(end, before.size));
+  if (what != 0 && offset < before.size)
+    PunchRange(&change, ino, offset, std::min(end, before.size));
   Inode& inode = change.Stage(ino);
   if (!keep_size) inode.size = std::max(inode.size, end);
   change.TouchContents(ino);
@@ -118,8 +124,8 @@ void ViewVolume::Fallocate(const Caller& caller, Ino ino, int mode, uint64_t off
   change.Commit();
 }
 
-uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset,
-                               uint64_t length) {
+uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
+                               uint64_t to_offset, uint64_t length) {
   Transaction change(this, caller, RecordType::kCopyRange);
   const Inode source = NeedRegular(from);
   NeedRegular(to);
@@ -134,7 +140,8 @@ uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_off
   const auto place = [&](const Extent& extent, uint64_t file_offset) {
     for (uint32_t at = 0; at < extent.length;) {
       const uint64_t target = file_offset - from_offset + to_offset + at;
-      const auto room = static_cast<uint32_t>(std::min<uint64_t>(kChunkBytes - target % kChunkBytes, extent.length - at));
+      const auto room = static_cast<uint32_t>(
+          std::min<uint64_t>(kChunkBytes - target % kChunkBytes, extent.length - at));
       Extent part = extent.Slice(extent.offset + at, extent.offset + at + room);
       part.offset = static_cast<uint32_t>(target % kChunkBytes);
       targets[target / kChunkBytes].push_back(part);
@@ -151,7 +158,9 @@ uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_off
       const uint64_t part_to = std::min(start + extent.end(), stop);
       if (part_from >= part_to) continue;
       if (part_from > at) place(Hole(at - start, part_from - start), at);
-      place(extent.Slice(static_cast<uint32_t>(part_from - start), static_cast<uint32_t>(part_to - start)), part_from);
+      place(extent.Slice(static_cast<uint32_t>(part_from - start),
+                         static_cast<uint32_t>(part_to - start)),
+            part_from);
       at = part_to;
     }
     if (at < stop) place(Hole(at - start, stop - start), at);
@@ -189,9 +198,12 @@ void ViewVolume::AddCut(Transaction* change, Ino ino, uint64_t size) {
   std::vector<Cut>& cuts = inode.cuts;
   while (!cuts.empty() && cuts.back().size >= size) cuts.pop_back();  // the new cut says more
   if (cuts.size() == Inode::kMaxCuts) {
-    // Make room: where two cuts lie closest, write down what the lower one means for the chunks between them.
+    // Make room: where two cuts lie closest, write down what the lower one means for the chunks
+    // between them.
     size_t closest = 0;
-    const auto gap = [&](size_t i) { return (i + 1 < cuts.size() ? cuts[i + 1].size : size) - cuts[i].size; };
+    const auto gap = [&](size_t i) {
+      return (i + 1 < cuts.size() ? cuts[i + 1].size : size) - cuts[i].size;
+    };
     for (size_t i = 1; i < cuts.size(); ++i) {
       if (gap(i) < gap(closest)) closest = i;
     }

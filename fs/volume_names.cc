@@ -15,8 +15,10 @@ void CheckNewName(Ino parent, std::string_view name) {
   if (name.empty()) throw Refused(ENOENT, "an empty name");
   if (name == "." || name == "..") throw Refused(EEXIST, "names itself or its parent");
   if (name.size() > kMaxNameBytes) throw Refused(ENAMETOOLONG, "a name has at most 255 bytes");
-  if (name.find('/') != name.npos || name.find('\0') != name.npos) throw Refused(EINVAL, "a name holds no / and no NUL");
-  if (parent == kRootIno && name == kHiddenName) throw Refused(EPERM, ".rewind is the way into the volume's past");
+  if (name.find('/') != name.npos || name.find('\0') != name.npos)
+    throw Refused(EINVAL, "a name holds no / and no NUL");
+  if (parent == kRootIno && name == kHiddenName)
+    throw Refused(EPERM, ".rewind is the way into the volume's past");
 }
 
 void CheckOldName(std::string_view name, int dot_error) {
@@ -40,8 +42,8 @@ void ViewVolume::MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid) {
   change.Commit();
 }
 
-InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode, uint32_t rdev,
-                             std::string_view target) {
+InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode,
+                             uint32_t rdev, std::string_view target) {
   Transaction change(this, caller, RecordType::kCreate);
   const Inode dir = NeedDirectory(parent);
   CheckNewName(parent, name);
@@ -128,16 +130,20 @@ void ViewVolume::Rename(const Caller& caller, Ino parent, std::string_view name,
 
   const bool moves_dir = moved.type == S_IFDIR;
   const bool replaces_dir = replaced && replaced->type == S_IFDIR;
-  if (moves_dir && IsAncestor(moved.ino, new_parent)) throw Refused(EINVAL, "a directory cannot move into itself");
+  if (moves_dir && IsAncestor(moved.ino, new_parent))
+    throw Refused(EINVAL, "a directory cannot move into itself");
   if (exchange && replaces_dir && IsAncestor(replaced->ino, parent)) {
     throw Refused(EINVAL, "a directory cannot move into itself");
   }
-  if (replaced && replaced->ino == moved.ino) return;  // two names of one inode, or one name: nothing to do
+  if (replaced && replaced->ino == moved.ino)
+    return;  // two names of one inode, or one name: nothing to do
   if (replaced && !exchange) {
-    if (replaces_dir && IsAncestor(replaced->ino, parent)) throw Refused(ENOTEMPTY, "the directory is not empty");
+    if (replaces_dir && IsAncestor(replaced->ino, parent))
+      throw Refused(ENOTEMPTY, "the directory is not empty");
     if (moves_dir && !replaces_dir) throw Refused(ENOTDIR, "the new name is not a directory");
     if (!moves_dir && replaces_dir) throw Refused(EISDIR, "the new name is a directory");
-    if (replaces_dir && NeedInode(replaced->ino).size != 0) throw Refused(ENOTEMPTY, "the directory is not empty");
+    if (replaces_dir && NeedInode(replaced->ino).size != 0)
+      throw Refused(ENOTEMPTY, "the directory is not empty");
   }
 
   change.Stage(moved.ino).ctime = change.now();
@@ -167,7 +173,8 @@ void ViewVolume::Rename(const Caller& caller, Ino parent, std::string_view name,
   change.Commit();
 }
 
-InodeAttr ViewVolume::Link(const Caller& caller, Ino ino, Ino new_parent, std::string_view new_name) {
+InodeAttr ViewVolume::Link(const Caller& caller, Ino ino, Ino new_parent,
+                           std::string_view new_name) {
   Transaction change(this, caller, RecordType::kLink);
   Inode& inode = change.Stage(ino);
   if (inode.is_dir()) throw Refused(EPERM, "a directory has one name");

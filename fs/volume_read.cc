@@ -33,7 +33,9 @@ ViewVolume::ViewVolume(const StoreContext& context, View view, Totals totals)
       inodes_(kCachedInodes),
       chunks_(kCachedExtents) {}
 
-Instant ViewVolume::last_instant() const { return timeline_ != nullptr ? timeline_->last_instant() : view_->at(); }
+Instant ViewVolume::last_instant() const {
+  return timeline_ != nullptr ? timeline_->last_instant() : view_->at();
+}
 
 Totals ViewVolume::totals() {
   if (timeline_ == nullptr) return fixed_totals_;
@@ -48,7 +50,9 @@ std::optional<Inode> ViewVolume::LoadInode(Ino ino) {
   return inode;
 }
 
-void ViewVolume::CacheInode(Ino ino, const std::optional<Inode>& inode) { inodes_.Put(ino, inode, 1); }
+void ViewVolume::CacheInode(Ino ino, const std::optional<Inode>& inode) {
+  inodes_.Put(ino, inode, 1);
+}
 
 Inode ViewVolume::NeedInode(Ino ino) {
   std::optional<Inode> inode = LoadInode(ino);
@@ -70,7 +74,8 @@ Inode ViewVolume::NeedRegular(Ino ino) {
 }
 
 std::optional<ViewName> ViewVolume::LoadName(Ino parent, std::string_view name) {
-  return timeline_ != nullptr ? timeline_->names().Find(parent, name) : view_->FindName(parent, name);
+  return timeline_ != nullptr ? timeline_->names().Find(parent, name)
+                              : view_->FindName(parent, name);
 }
 
 ViewName ViewVolume::NeedName(Ino parent, std::string_view name) {
@@ -127,7 +132,8 @@ std::vector<DirEntry> ViewVolume::ReadDir(Ino dir, uint64_t after, size_t limit)
   }
   std::vector<DirEntry> entries;
   entries.reserve(names.size());
-  for (ViewName& name : names) entries.push_back({std::move(name.name), name.ino, name.type, name.cookie});
+  for (ViewName& name : names)
+    entries.push_back({std::move(name.name), name.ino, name.type, name.cookie});
   return entries;
 }
 
@@ -157,7 +163,8 @@ ViewVolume::Plan ViewVolume::PlanRead(Ino ino, uint64_t offset, uint64_t length)
         const uint64_t to = std::min(start + extent.end(), end);
         if (from >= to) continue;
         plan.extents.emplace_back(
-            extent.Slice(static_cast<uint32_t>(from - start), static_cast<uint32_t>(to - start)), from);
+            extent.Slice(static_cast<uint32_t>(from - start), static_cast<uint32_t>(to - start)),
+            from);
       }
     }
     if (!raced) return plan;
@@ -171,11 +178,13 @@ size_t ViewVolume::Read(Ino ino, uint64_t offset, std::span<char> out) {
   uint64_t done = 0;
   for (const auto& [extent, from] : plan.extents) {
     const uint64_t at = from - offset;
-    std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.begin() + static_cast<ptrdiff_t>(at), '\0');
+    std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.begin() + static_cast<ptrdiff_t>(at),
+              '\0');
     context_.segments->Read(extent, 0, out.subspan(at, extent.length));
     done = at + extent.length;
   }
-  std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.begin() + static_cast<ptrdiff_t>(count), '\0');
+  std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.begin() + static_cast<ptrdiff_t>(count),
+            '\0');
   return count;
 }
 
@@ -222,7 +231,8 @@ VolumeUsage ViewVolume::Usage() {
   usage.live_bytes = now.bytes;
   usage.live_inodes = now.inodes;
   struct statvfs disk;
-  if (statvfs(context_.root.c_str(), &disk) != 0) throw Refused(errno, "cannot stat the data root's disk");
+  if (statvfs(context_.root.c_str(), &disk) != 0)
+    throw Refused(errno, "cannot stat the data root's disk");
   usage.disk_bytes = uint64_t{disk.f_blocks} * disk.f_frsize;
   usage.disk_free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
   return usage;

@@ -43,9 +43,14 @@ T Guarded(std::string_view text, const char* what, T (*decode)(const json&)) {
 const char* RoleName(Role role) { return kRoleNames[static_cast<size_t>(role)]; }
 
 std::string VolumeRecord::Encode() const {
-  json out = {{"name", name}, {"id", id}, {"role", RoleName(role)}, {"created", created.ns}, {"options", options}};
+  json out = {{"name", name},
+              {"id", id},
+              {"role", RoleName(role)},
+              {"created", created.ns},
+              {"options", options}};
   json list = json::array();
-  for (const Binding& binding : bindings) list.push_back({{"since", binding.since.ns}, {"timeline", binding.timeline}});
+  for (const Binding& binding : bindings)
+    list.push_back({{"since", binding.since.ns}, {"timeline", binding.timeline}});
   out["bindings"] = std::move(list);
   PutOptional(&out, "fixed_at", fixed_at);
   if (!source.empty()) out["source"] = source;
@@ -63,9 +68,11 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
     record.created.ns = in.at("created");
     record.options = in.at("options").get<std::map<std::string, std::string>>();
     for (const json& item : in.at("bindings")) {
-      record.bindings.push_back({Instant{item.at("since").get<uint64_t>()}, item.at("timeline").get<TimelineId>()});
+      record.bindings.push_back(
+          {Instant{item.at("since").get<uint64_t>()}, item.at("timeline").get<TimelineId>()});
     }
-    if (record.bindings.empty()) throw Refused(EIO, "volume without a timeline in the catalog: " + record.name);
+    if (record.bindings.empty())
+      throw Refused(EIO, "volume without a timeline in the catalog: " + record.name);
     record.fixed_at = GetOptional(in, "fixed_at");
     record.source = in.value("source", "");
     record.source_at = GetOptional(in, "source_at");
@@ -105,4 +112,4 @@ TimelineRecord TimelineRecord::Decode(std::string_view text) {
   });
 }
 
-}  // namespace rewind
+}  // namespace rw

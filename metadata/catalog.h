@@ -1,5 +1,5 @@
-// What the store knows about its volumes and timelines: plain records, kept in the index and logged by the control
-// journal. Each is stored as JSON (metadata/FORMAT.md, "Catalog").
+// What the store knows about its volumes and timelines: plain records, kept in the index and logged
+// by the control journal. Each is stored as JSON (metadata/FORMAT.md, "Catalog").
 #pragma once
 
 #include <cstdint>
@@ -36,10 +36,10 @@ struct VolumeRecord {
   Role role = Role::kVolume;
   Instant created;
   std::map<std::string, std::string> options;  // as the user gave them
-  std::vector<Binding> bindings;  // oldest first; a rollback adds one. Of a snapshot: exactly one
+  std::vector<Binding> bindings;    // oldest first; a rollback adds one. Of a snapshot: exactly one
   std::optional<Instant> fixed_at;  // of a snapshot volume: the instant that it shows
-  std::string source;               // of a clone or snapshot: the name of the volume it was made from
-  std::optional<Instant> source_at;  // of a clone: the instant that it was made from
+  std::string source;  // of a clone or snapshot: the name of the volume it was made from
+  std::optional<Instant> source_at;       // of a clone: the instant that it was made from
   std::optional<Instant> rolled_back_to;  // of a volume: the target of its last rollback
 
   bool writable() const { return !fixed_at.has_value(); }
@@ -51,15 +51,15 @@ struct VolumeRecord {
 struct TimelineRecord {
   TimelineId id = 0;
   std::optional<TimelineId> parent;
-  Instant fork;               // reads that find nothing here go on in the parent at or before this instant
+  Instant fork;  // reads that find nothing here go on in the parent at or before this instant
   Instant created;
-  uint64_t first_ino = 1;     // inodes below this come from the parent
-  uint64_t base_bytes = 0;    // content bytes and inodes at the fork instant
+  uint64_t first_ino = 1;   // inodes below this come from the parent
+  uint64_t base_bytes = 0;  // content bytes and inodes at the fork instant
   uint64_t base_inodes = 0;
-  bool dropped = false;       // nobody needs it any more; its data are being deleted
+  bool dropped = false;  // nobody needs it any more; its data are being deleted
 
   std::string Encode() const;
   static TimelineRecord Decode(std::string_view json);
 };
 
-}  // namespace rewind
+}  // namespace rw

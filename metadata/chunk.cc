@@ -39,7 +39,9 @@ Extent DecodeExtent(Decoder* in, TimelineId own) {
   const uint32_t head = in->Number<uint32_t>();
   extent.offset = head >> 3;
   extent.length = in->Number<uint32_t>();
-  if (extent.offset >= kChunkBytes || extent.length == 0 || extent.length > kChunkBytes - extent.offset) Decoder::Fail();
+  if (extent.offset >= kChunkBytes || extent.length == 0 ||
+      extent.length > kChunkBytes - extent.offset)
+    Decoder::Fail();
   const uint32_t kind = head & 3;
   if (kind == kKindHole) return extent;
   extent.timeline = kind == kKindOther ? in->Number<TimelineId>() : own;
@@ -62,10 +64,12 @@ Extent Extent::Slice(uint32_t from, uint32_t to) const {
   part.offset = from;
   part.length = to - from;
   if (hole()) return part;
-  const uint32_t stored_end = skip + length + tail;  // bytes from the first frame's start to the last frame's end
+  const uint32_t stored_end =
+      skip + length + tail;  // bytes from the first frame's start to the last frame's end
   uint32_t start = skip + (from - offset);
   uint32_t stop = skip + (to - offset);
-  const uint32_t last_frame_end = std::min((stop + kFrameDataBytes - 1) / kFrameDataBytes * kFrameDataBytes, stored_end);
+  const uint32_t last_frame_end =
+      std::min((stop + kFrameDataBytes - 1) / kFrameDataBytes * kFrameDataBytes, stored_end);
   part.tail = static_cast<uint16_t>(last_frame_end - stop);
   part.frame_position += start / kFrameDataBytes * kFrameBytes;
   part.skip = static_cast<uint16_t>(start % kFrameDataBytes);
@@ -97,7 +101,8 @@ ChunkVersion ChunkVersion::Decode(std::string_view value, TimelineId own) {
 void ChunkMap::Put(const Extent& extent) {
   const uint32_t from = extent.offset;
   const uint32_t to = extent.end();
-  auto first = std::partition_point(extents_.begin(), extents_.end(), [&](const Extent& e) { return e.end() <= from; });
+  auto first = std::partition_point(extents_.begin(), extents_.end(),
+                                    [&](const Extent& e) { return e.end() <= from; });
   auto last = first;
   Extent left, right;
   bool has_left = false, has_right = false;
@@ -130,7 +135,8 @@ void ChunkMap::Put(const Extent& extent) {
 void ChunkMap::PutUnder(const Extent& extent, std::vector<Extent>* covered) {
   uint32_t from = extent.offset;
   const uint32_t to = extent.end();
-  auto at = std::partition_point(covered->begin(), covered->end(), [&](const Extent& e) { return e.end() <= from; });
+  auto at = std::partition_point(covered->begin(), covered->end(),
+                                 [&](const Extent& e) { return e.end() <= from; });
   while (from < to) {
     const uint32_t gap_end = at == covered->end() ? to : std::min(to, at->offset);
     if (from < gap_end) {
@@ -161,4 +167,4 @@ uint32_t FullVersionInterval(size_t extent_count) {
   return static_cast<uint32_t>(std::clamp<size_t>(extent_count / 2, 32, 1024));
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,7 +1,9 @@
-// Where the bytes of a file lie: extents, gathered by chunks of 128 KiB (metadata/FORMAT.md, "Chunk").
+// Where the bytes of a file lie: extents, gathered by chunks of 128 KiB (metadata/FORMAT.md,
+// "Chunk").
 //
-// A chunk's history is a run of versions. Most versions say only what one operation changed; at intervals one is *full*
-// and says where every byte is, so that a reader at any instant walks a bounded number of versions.
+// A chunk's history is a run of versions. Most versions say only what one operation changed; at
+// intervals one is *full* and says where every byte is, so that a reader at any instant walks a
+// bounded number of versions.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +18,8 @@ namespace rw {
 
 inline constexpr uint64_t kChunkBytes = 128 * 1024;
 
-// Stored data are a run of frames: a 4-byte checksum, then 4096 bytes (fewer in the last frame of a record).
+// Stored data are a run of frames: a 4-byte checksum, then 4096 bytes (fewer in the last frame of a
+// record).
 inline constexpr uint32_t kFrameDataBytes = 4096;
 inline constexpr uint32_t kFrameBytes = kFrameDataBytes + 4;
 
@@ -24,14 +27,16 @@ inline constexpr uint32_t kFrameBytes = kFrameDataBytes + 4;
 struct Extent {
   uint32_t offset = 0;
   uint32_t length = 0;
-  TimelineId timeline = 0;     // whose journal
-  uint32_t segment = 0;        // kHole, kThisRecord, or a segment's number
-  uint32_t frame_position = 0;  // of the first frame, in the segment (of kThisRecord: from the record's first frame)
-  uint16_t skip = 0;           // bytes of the first frame before the extent
-  uint16_t tail = 0;           // bytes of the last frame after the extent
+  TimelineId timeline = 0;  // whose journal
+  uint32_t segment = 0;     // kHole, kThisRecord, or a segment's number
+  uint32_t frame_position =
+      0;  // of the first frame, in the segment (of kThisRecord: from the record's first frame)
+  uint16_t skip = 0;  // bytes of the first frame before the extent
+  uint16_t tail = 0;  // bytes of the last frame after the extent
 
   static constexpr uint32_t kHole = 0;
-  static constexpr uint32_t kThisRecord = UINT32_MAX;  // in a record: the data that the record itself carries
+  static constexpr uint32_t kThisRecord =
+      UINT32_MAX;  // in a record: the data that the record itself carries
 
   uint32_t end() const { return offset + length; }
   bool hole() const { return segment == kHole; }
@@ -43,7 +48,8 @@ struct Extent {
 // One version of a chunk.
 struct ChunkVersion {
   bool full = false;
-  uint32_t depth = 0;  // how many versions a reader must walk below this one to find a full one; 0 when full
+  uint32_t depth =
+      0;  // how many versions a reader must walk below this one to find a full one; 0 when full
   std::vector<Extent> extents;
 
   std::string Encode(TimelineId own) const;
@@ -55,8 +61,8 @@ class ChunkMap {
  public:
   // Replaces what was at the extent's range; a hole leaves nothing there.
   void Put(const Extent& extent);
-  // Puts the extent only where nothing is yet and no hole was put: for reading versions from the newest to older ones.
-  // `covered` collects what is decided already, holes included.
+  // Puts the extent only where nothing is yet and no hole was put: for reading versions from the
+  // newest to older ones. `covered` collects what is decided already, holes included.
   static void PutUnder(const Extent& extent, std::vector<Extent>* covered);
   // Drops what lies at or beyond `size` bytes from the chunk's start.
   void CutAt(uint64_t size);
@@ -65,15 +71,15 @@ class ChunkMap {
   uint64_t allocated() const;
   void Assign(std::vector<Extent> sorted) { extents_ = std::move(sorted); }
 
-  uint32_t depth = 0;   // of the newest version in the head's timeline
-  bool own = false;     // the head's timeline has a version of this chunk
+  uint32_t depth = 0;  // of the newest version in the head's timeline
+  bool own = false;    // the head's timeline has a version of this chunk
 
  private:
   std::vector<Extent> extents_;
 };
 
-// After how many partial versions the next one is full. Grows with the number of extents, so that the cost per write
-// stays bounded for chunks of many small pieces.
+// After how many partial versions the next one is full. Grows with the number of extents, so that
+// the cost per write stays bounded for chunks of many small pieces.
 uint32_t FullVersionInterval(size_t extent_count);
 
-}  // namespace rewind
+}  // namespace rw

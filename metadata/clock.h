@@ -42,4 +42,4 @@ class InstantClock {
   std::atomic<uint64_t> last_{0};
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,4 +1,5 @@
-// Bytes of numbers: varints (LEB128), fixed-width little-endian, and big-endian for keys that must sort.
+// Bytes of numbers: varints (LEB128), fixed-width little-endian, and big-endian for keys that must
+// sort.
 #pragma once
 
 #include <errno.h>
@@ -37,7 +38,8 @@ void PutBigEndian(std::string* out, T value) {
 template <typename T>
 T GetBigEndian(const char* from) {
   T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value << 8) | static_cast<uint8_t>(from[i]);
+  for (size_t i = 0; i < sizeof(T); ++i)
+    value = static_cast<T>(value << 8) | static_cast<uint8_t>(from[i]);
   return value;
 }
 
@@ -58,8 +60,8 @@ inline void PutBytes(std::string* out, std::string_view bytes) {
   out->append(bytes);
 }
 
-// Reads what the functions above wrote. Every read throws Refused(EIO) when the bytes end too early or do not
-// make sense: bytes come from a disk.
+// Reads what the functions above wrote. Every read throws Refused(EIO) when the bytes end too early
+// or do not make sense: bytes come from a disk.
 class Decoder {
  public:
   explicit Decoder(std::string_view bytes) : bytes_(bytes) {}
@@ -117,4 +119,4 @@ class Decoder {
   std::string_view bytes_;
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -5,7 +5,7 @@
 namespace rw {
 namespace {
 
-constexpr size_t kFillNames = 1024;            // per call of FillSome
+constexpr size_t kFillNames = 1024;  // per call of FillSome
 constexpr size_t kMaxKnownComplete = 1 << 16;
 
 }  // namespace
@@ -23,7 +23,8 @@ bool HeadNames::complete(Ino dir) {
 std::optional<ViewName> HeadNames::Find(Ino parent, std::string_view name) {
   if (!complete(parent)) return view_->FindName(parent, name);
   const uint64_t cookie = NameCookie(index_->name_seed(), name);
-  const auto value = index_->Get(HeadNameKey(view_->chain().front().timeline, parent, cookie, name));
+  const auto value =
+      index_->Get(HeadNameKey(view_->chain().front().timeline, parent, cookie, name));
   if (!value) return std::nullopt;
   const NameValue decoded = DecodeNameValue(*value);
   return ViewName{std::string(name), cookie, decoded.ino, decoded.type};
@@ -56,7 +57,8 @@ bool HeadNames::FillSome(Ino dir, uint64_t* resume_after) {
   const std::vector<ViewName> names = view_->ListNames(dir, *resume_after, kFillNames);
   std::vector<std::pair<std::string, std::string>> entries;
   for (const ViewName& name : names) {
-    entries.emplace_back(HeadNameKey(own, dir, name.cookie, name.name), EncodeNameValue({name.ino, name.type}));
+    entries.emplace_back(HeadNameKey(own, dir, name.cookie, name.name),
+                         EncodeNameValue({name.ino, name.type}));
   }
   const bool last = names.size() < kFillNames;
   if (last) {
@@ -68,4 +70,4 @@ bool HeadNames::FillSome(Ino dir, uint64_t* resume_after) {
   return !last;
 }
 
-}  // namespace rewind
+}  // namespace rw

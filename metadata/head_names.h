@@ -1,5 +1,5 @@
-// The names that are in a head's directories now, apart from their history: a directory through which millions of
-// names have passed lists as fast as a new one.
+// The names that are in a head's directories now, apart from their history: a directory through
+// which millions of names have passed lists as fast as a new one.
 #pragma once
 
 #include <mutex>
@@ -12,8 +12,9 @@
 
 namespace rw {
 
-// Derived from what is committed to the index; a directory that came from a parent timeline is filled in when it is
-// first listed. The caller keeps it apart from commits to the same timeline (its write lock).
+// Derived from what is committed to the index; a directory that came from a parent timeline is
+// filled in when it is first listed. The caller keeps it apart from commits to the same timeline
+// (its write lock).
 class HeadNames {
  public:
   // `view` is the head's and must outlive this.
@@ -32,4 +33,4 @@ class HeadNames {
   std::unordered_set<Ino> complete_;  // known to be; bounded
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -30,7 +30,8 @@ std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), sli
 
 class FlushListener : public rocksdb::EventListener {
  public:
-  explicit FlushListener(std::function<void()> before_flush) : before_flush_(std::move(before_flush)) {}
+  explicit FlushListener(std::function<void()> before_flush)
+      : before_flush_(std::move(before_flush)) {}
   // Called after the memtables to flush are chosen and before anything of them is written.
   void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     if (before_flush_) before_flush_();
@@ -42,7 +43,8 @@ class FlushListener : public rocksdb::EventListener {
 
 class RocksCursor : public Index::Cursor {
  public:
-  RocksCursor(rocksdb::DB* db, std::string prefix) : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_) {
+  RocksCursor(rocksdb::DB* db, std::string prefix)
+      : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_) {
     rocksdb::ReadOptions options;
     options.iterate_upper_bound = &upper_slice_;
     iterator_.reset(db->NewIterator(options));
@@ -72,7 +74,8 @@ class RocksIndex : public Index {
 
   ~RocksIndex() override {
     rocksdb::FlushOptions options;
-    db_->Flush(options).PermitUncheckedError();  // what a failed flush leaves out is replayed from the journals
+    db_->Flush(options)
+        .PermitUncheckedError();  // what a failed flush leaves out is replayed from the journals
     db_->Close().PermitUncheckedError();
   }
 
@@ -82,10 +85,12 @@ class RocksIndex : public Index {
     AddInodes(&batch, timeline, at, mutations);
     AddNames(&batch, timeline, at, mutations);
     for (const ChunkMutation& m : mutations.chunks) {
-      Check(batch.Put(WithInstant(ChunkPrefix(timeline, m.ino, m.chunk), at), m.version.Encode(timeline)));
+      Check(batch.Put(WithInstant(ChunkPrefix(timeline, m.ino, m.chunk), at),
+                      m.version.Encode(timeline)));
     }
     for (const XattrMutation& m : mutations.xattrs) {
-      Check(batch.Put(WithInstant(XattrPrefix(timeline, m.ino, m.name), at), m.value ? "\x01" + *m.value : ""));
+      Check(batch.Put(WithInstant(XattrPrefix(timeline, m.ino, m.name), at),
+                      m.value ? "\x01" + *m.value : ""));
     }
     for (const CatalogMutation& m : mutations.catalog) {
       Check(m.value ? batch.Put(m.key, *m.value) : batch.Delete(m.key));
@@ -106,7 +111,8 @@ class RocksIndex : public Index {
       Check(batch.Put(WithInstant(SamplePrefix(timeline), at), value));
     }
     Check(db_->Write(write_options_, &batch));
-    if (unflushed_bytes_.fetch_add(journal_bytes, std::memory_order_relaxed) + journal_bytes > kFlushEveryJournalBytes) {
+    if (unflushed_bytes_.fetch_add(journal_bytes, std::memory_order_relaxed) + journal_bytes >
+        kFlushEveryJournalBytes) {
       unflushed_bytes_.store(0, std::memory_order_relaxed);
       rocksdb::FlushOptions options;
       options.wait = false;
@@ -153,8 +159,9 @@ class RocksIndex : public Index {
 
   void DropTimeline(TimelineId timeline) override {
     rocksdb::WriteBatch batch;
-    for (const KeyType type : {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
-                               KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered}) {
+    for (const KeyType type :
+         {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
+          KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered}) {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }
@@ -164,9 +171,11 @@ class RocksIndex : public Index {
   void Flush() override { Check(db_->Flush(rocksdb::FlushOptions())); }
 
  private:
-  static void AddInodes(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at, const Mutations& mutations) {
+  static void AddInodes(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,
+                        const Mutations& mutations) {
     for (const InodeMutation& m : mutations.inodes) {
-      Check(batch->Put(WithInstant(InodePrefix(timeline, m.ino), at), m.inode ? m.inode->Encode(at) : ""));
+      Check(batch->Put(WithInstant(InodePrefix(timeline, m.ino), at),
+                       m.inode ? m.inode->Encode(at) : ""));
       if (!m.inode) {
         Check(batch->Delete(OrphanKey(timeline, m.ino)));
       } else if (m.inode->nlink == 0) {
@@ -175,7 +184,8 @@ class RocksIndex : public Index {
     }
   }
 
-  void AddNames(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at, const Mutations& mutations) const {
+  void AddNames(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,
+                const Mutations& mutations) const {
     for (const NameMutation& m : mutations.names) {
       const uint64_t cookie = NameCookie(name_seed_, m.name);
       const std::string value = EncodeNameValue({m.ino, m.type});
@@ -205,8 +215,10 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   rocks.stats_dump_period_sec = 0;
   rocks.stats_persist_period_sec = 0;
   rocks.listeners.push_back(std::make_shared<FlushListener>(options.before_flush));
-  // Directories that are filled and emptied leave runs of deleted keys; compact those soon, readdir walks them.
-  rocks.table_properties_collector_factories.push_back(rocksdb::NewCompactOnDeletionCollectorFactory(16384, 8192));
+  // Directories that are filled and emptied leave runs of deleted keys; compact those soon, readdir
+  // walks them.
+  rocks.table_properties_collector_factories.push_back(
+      rocksdb::NewCompactOnDeletionCollectorFactory(16384, 8192));
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
   table.cache_index_and_filter_blocks = true;
@@ -271,4 +283,4 @@ NameValue DecodeNameValue(std::string_view bytes) {
   return value;
 }
 
-}  // namespace rewind
+}  // namespace rw

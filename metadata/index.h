@@ -1,11 +1,12 @@
 // The index: "what is the newest version of this key at or before T", in RocksDB.
 //
-// The journals are its log: RocksDB's own is off. A commit is in memory until a flush; each carries the position up to
-// which it covers the journal, in the same atomic batch, so that after a crash the journal is replayed from there.
-// A flush never gets ahead of the journals: `before_flush` makes them durable first.
+// The journals are its log: RocksDB's own is off. A commit is in memory until a flush; each carries
+// the position up to which it covers the journal, in the same atomic batch, so that after a crash
+// the journal is replayed from there. A flush never gets ahead of the journals: `before_flush`
+// makes them durable first.
 //
-// Thread safety: all methods may be called from any thread; commits to one timeline must come in instant order.
-// Errors: Refused(EIO), or Refused(ENOSPC) when the disk is full.
+// Thread safety: all methods may be called from any thread; commits to one timeline must come in
+// instant order. Errors: Refused(EIO), or Refused(ENOSPC) when the disk is full.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ struct JournalPosition {
 
 // What a timeline's head holds after an operation.
 struct Totals {
-  uint64_t bytes = 0;   // of contents, as Inode::allocated counts
+  uint64_t bytes = 0;  // of contents, as Inode::allocated counts
   uint64_t inodes = 0;
   friend bool operator==(const Totals&, const Totals&) = default;
 };
@@ -61,13 +62,14 @@ class Index {
     std::string value;
   };
 
-  // Walks keys in order, within one prefix. Sees the index as it was when it was made. Not thread-safe.
+  // Walks keys in order, within one prefix. Sees the index as it was when it was made. Not
+  // thread-safe.
   class Cursor {
    public:
     virtual ~Cursor() = default;
     virtual void Seek(std::string_view key) = 0;  // to the first key >= `key`
     virtual void Next() = 0;
-    virtual bool Valid() = 0;  // throws Refused(EIO) if the index is damaged here
+    virtual bool Valid() = 0;                  // throws Refused(EIO) if the index is damaged here
     virtual std::string_view key() const = 0;  // valid until the cursor moves
     virtual std::string_view value() const = 0;
   };
@@ -77,12 +79,15 @@ class Index {
 
   uint64_t name_seed() const { return name_seed_; }
 
-  // Commits the (resolved) mutations of one record. `journal_bytes` is the record's size; `sample` asks for a sample.
-  virtual void Commit(TimelineId timeline, Instant at, const Mutations& mutations, const Covered& covered,
-                      uint32_t journal_bytes, const std::optional<Sample>& sample) = 0;
+  // Commits the (resolved) mutations of one record. `journal_bytes` is the record's size; `sample`
+  // asks for a sample.
+  virtual void Commit(TimelineId timeline, Instant at, const Mutations& mutations,
+                      const Covered& covered, uint32_t journal_bytes,
+                      const std::optional<Sample>& sample) = 0;
 
   virtual std::optional<std::string> Get(std::string_view key) = 0;
-  // The newest version at or before `at` of the key with this prefix; an empty value means that it ended.
+  // The newest version at or before `at` of the key with this prefix; an empty value means that it
+  // ended.
   virtual std::optional<Version> FindVersion(std::string prefix, Instant at) = 0;
   virtual std::unique_ptr<Cursor> NewCursor(std::string prefix) = 0;
 
@@ -110,4 +115,4 @@ struct NameValue {
 std::string EncodeNameValue(const NameValue& value);
 NameValue DecodeNameValue(std::string_view value);
 
-}  // namespace rewind
+}  // namespace rw

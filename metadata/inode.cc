@@ -107,4 +107,4 @@ Inode Inode::Decode(std::string_view value, Instant at) {
   return inode;
 }
 
-}  // namespace rewind
+}  // namespace rw

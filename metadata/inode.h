@@ -24,7 +24,8 @@ inline FileTime ToFileTime(Instant t) {
   return {static_cast<int64_t>(t.ns / 1'000'000'000), static_cast<uint32_t>(t.ns % 1'000'000'000)};
 }
 
-// The file was cut to `size` bytes at `at`: bytes at or beyond `size` that were written at or before `at` are gone.
+// The file was cut to `size` bytes at `at`: bytes at or beyond `size` that were written at or
+// before `at` are gone.
 struct Cut {
   uint64_t size = 0;
   Instant at;
@@ -41,9 +42,9 @@ struct Inode {
   uint64_t allocated = 0;  // content bytes that are stored (not holes)
   Ino parent = 0;          // of a directory
   FileTime atime, mtime, ctime;
-  std::string target;      // of a symlink
+  std::string target;           // of a symlink
   bool has_capability = false;  // it has a security.capability xattr, which a write must remove
-  std::vector<Cut> cuts;   // increasing sizes and increasing instants; at most kMaxCuts
+  std::vector<Cut> cuts;        // increasing sizes and increasing instants; at most kMaxCuts
 
   static constexpr size_t kMaxCuts = 8;
 
@@ -58,4 +59,4 @@ struct Inode {
   friend bool operator==(const Inode&, const Inode&) = default;
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -18,4 +18,4 @@ inline constexpr Instant kInstantMax{std::numeric_limits<uint64_t>::max()};
 
 inline constexpr Instant Before(Instant t) { return Instant{t.ns - 1}; }
 
-}  // namespace rewind
+}  // namespace rw

@@ -22,7 +22,9 @@ std::string InoPrefix(KeyType type, TimelineId timeline, Ino ino) {
   return key;
 }
 
-std::string InodePrefix(TimelineId timeline, Ino ino) { return InoPrefix(KeyType::kInode, timeline, ino); }
+std::string InodePrefix(TimelineId timeline, Ino ino) {
+  return InoPrefix(KeyType::kInode, timeline, ino);
+}
 
 std::string NamePrefix(TimelineId timeline, Ino parent, uint64_t cookie, std::string_view name) {
   std::string key = InoPrefix(KeyType::kName, timeline, parent);
@@ -54,11 +56,17 @@ std::string HeadNameKey(TimelineId timeline, Ino parent, uint64_t cookie, std::s
   return key;
 }
 
-std::string HeadDirKey(TimelineId timeline, Ino dir) { return InoPrefix(KeyType::kHeadDir, timeline, dir); }
-std::string OrphanKey(TimelineId timeline, Ino ino) { return InoPrefix(KeyType::kOrphan, timeline, ino); }
+std::string HeadDirKey(TimelineId timeline, Ino dir) {
+  return InoPrefix(KeyType::kHeadDir, timeline, dir);
+}
+std::string OrphanKey(TimelineId timeline, Ino ino) {
+  return InoPrefix(KeyType::kOrphan, timeline, ino);
+}
 std::string CoveredKey(TimelineId timeline) { return TypePrefix(KeyType::kCovered, timeline); }
 std::string TimelineKey(TimelineId timeline) { return TypePrefix(KeyType::kTimeline, timeline); }
-std::string VolumeKey(std::string_view name) { return std::string(1, static_cast<char>(KeyType::kVolume)).append(name); }
+std::string VolumeKey(std::string_view name) {
+  return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);
+}
 std::string CountersKey() { return std::string(1, static_cast<char>(KeyType::kCounters)); }
 
 void AppendInstant(std::string* key, Instant at) { PutBigEndian(key, ~at.ns); }
@@ -70,7 +78,8 @@ std::string WithInstant(std::string prefix, Instant at) {
 
 Instant InstantOf(std::string_view versioned_key) {
   assert(versioned_key.size() >= kInstantBytes);
-  return Instant{~GetBigEndian<uint64_t>(versioned_key.data() + versioned_key.size() - kInstantBytes)};
+  return Instant{
+      ~GetBigEndian<uint64_t>(versioned_key.data() + versioned_key.size() - kInstantBytes)};
 }
 
 std::string AfterPrefix(std::string prefix) {
@@ -83,4 +92,4 @@ uint64_t NameCookie(uint64_t seed, std::string_view name) {
   return std::max<uint64_t>(XXH3_64bits_withSeed(name.data(), name.size(), seed) >> 1, 17);
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,5 +1,5 @@
-// Keys of the index (metadata/FORMAT.md, "Keys"). Versioned keys end in the instant, big-endian and inverted, so that
-// the newest version at or before T is the first key at or after prefix + ~T.
+// Keys of the index (metadata/FORMAT.md, "Keys"). Versioned keys end in the instant, big-endian and
+// inverted, so that the newest version at or before T is the first key at or after prefix + ~T.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,18 @@ namespace rw {
 
 // Stored on disk: never renumber. The first byte of every key.
 enum class KeyType : char {
-  kInode = 'I',     // timeline, ino, ~instant            -> inode; empty: ended
-  kName = 'N',      // timeline, parent, cookie, name, 0, ~instant -> ino, type; empty: ended
-  kChunk = 'E',     // timeline, ino, chunk, ~instant     -> chunk version
-  kXattr = 'X',     // timeline, ino, name, 0, ~instant   -> 1, value; empty: ended
-  kHeadName = 'n',  // timeline, parent, cookie, name     -> ino, type: what is there now, without history
-  kHeadDir = 'd',   // timeline, dir                      -> empty: kHeadName is complete for this directory
-  kOrphan = 'o',    // timeline, ino                      -> empty: unlinked, and not yet forgotten
-  kCovered = 'P',   // timeline                           -> how far the index covers the journal
-  kSample = 'S',    // timeline, ~instant                 -> position and totals of a record, now and then
+  kInode = 'I',  // timeline, ino, ~instant            -> inode; empty: ended
+  kName = 'N',   // timeline, parent, cookie, name, 0, ~instant -> ino, type; empty: ended
+  kChunk = 'E',  // timeline, ino, chunk, ~instant     -> chunk version
+  kXattr = 'X',  // timeline, ino, name, 0, ~instant   -> 1, value; empty: ended
+  kHeadName =
+      'n',  // timeline, parent, cookie, name     -> ino, type: what is there now, without history
+  kHeadDir =
+      'd',  // timeline, dir                      -> empty: kHeadName is complete for this directory
+  kOrphan = 'o',   // timeline, ino                      -> empty: unlinked, and not yet forgotten
+  kCovered = 'P',  // timeline                           -> how far the index covers the journal
+  kSample =
+      'S',  // timeline, ~instant                 -> position and totals of a record, now and then
   kVolume = 'V',    // name                               -> JSON
   kTimeline = 'T',  // timeline                           -> JSON
   kCounters = 'G',  //                                    -> JSON
@@ -55,9 +58,9 @@ Instant InstantOf(std::string_view versioned_key);  // the key must end in an in
 // The first key after all that start with `prefix`.
 std::string AfterPrefix(std::string prefix);
 
-// The place of a name in its directory: a keyed hash, so that the order is stable whatever else is created or removed,
-// and nobody can make names collide. Always greater than 16 and less than 2^63.
+// The place of a name in its directory: a keyed hash, so that the order is stable whatever else is
+// created or removed, and nobody can make names collide. Always greater than 16 and less than 2^63.
 // (XXH3 64, https://github.com/Cyan4973/xxHash)
 uint64_t NameCookie(uint64_t seed, std::string_view name);
 
-}  // namespace rewind
+}  // namespace rw

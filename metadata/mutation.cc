@@ -121,4 +121,4 @@ void Mutations::Resolve(TimelineId own, uint32_t segment, uint32_t first_frame_p
   }
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,5 +1,6 @@
-// What one operation changes, as the journal records it and the index commits it. A record carries the resulting
-// values and not the request, so that replaying it is writing them down again (metadata/FORMAT.md, "Mutations").
+// What one operation changes, as the journal records it and the index commits it. A record carries
+// the resulting values and not the request, so that replaying it is writing them down again
+// (metadata/FORMAT.md, "Mutations").
 #pragma once
 
 #include <cstdint>
@@ -58,4 +59,4 @@ struct Mutations {
   void Resolve(TimelineId own, uint32_t segment, uint32_t first_frame_position);
 };
 
-}  // namespace rewind
+}  // namespace rw

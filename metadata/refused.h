@@ -7,7 +7,8 @@
 namespace rw {
 
 // Thrown when something asked for is not done. Nothing has changed when it is thrown.
-// `what()` is one line that says what was refused, why, and what is accepted; `code()` is the errno.
+// `what()` is one line that says what was refused, why, and what is accepted; `code()` is the
+// errno.
 class Refused : public std::system_error {
  public:
   Refused(int error, std::string message)
@@ -19,4 +20,4 @@ class Refused : public std::system_error {
   std::string message_;
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -13,11 +13,13 @@ namespace {
 
 constexpr size_t kNameOffset = 1 + 4 + 8 + 8;  // type, timeline, parent, cookie
 
-// The names of one directory in one link: for each name the newest version at or before the link's instant.
+// The names of one directory in one link: for each name the newest version at or before the link's
+// instant.
 class NameStream {
  public:
   NameStream(Index* index, const View::Link& link, Ino parent, uint64_t after)
-      : cursor_(index->NewCursor(InoPrefix(KeyType::kName, link.timeline, parent))), until_(link.until) {
+      : cursor_(index->NewCursor(InoPrefix(KeyType::kName, link.timeline, parent))),
+        until_(link.until) {
     std::string start = NamePrefix(link.timeline, parent, after + 1, "");
     start.pop_back();
     cursor_->Seek(start);
@@ -38,12 +40,14 @@ class NameStream {
   void Settle() {
     while (cursor_->Valid()) {
       const std::string_view key = cursor_->key();
-      if (key.size() < kNameOffset + 1 + kInstantBytes) throw Refused(EIO, "index: damaged name key");
+      if (key.size() < kNameOffset + 1 + kInstantBytes)
+        throw Refused(EIO, "index: damaged name key");
       name_key_.assign(key.substr(0, key.size() - kInstantBytes));
       if (InstantOf(key) > until_) {
         cursor_->Seek(WithInstant(name_key_, until_));
         if (!cursor_->Valid()) break;
-        if (!cursor_->key().starts_with(name_key_)) continue;  // no version old enough: the next name
+        if (!cursor_->key().starts_with(name_key_))
+          continue;  // no version old enough: the next name
       }
       const NameValue value = DecodeNameValue(cursor_->value());
       current_.name = name_key_.substr(kNameOffset, name_key_.size() - kNameOffset - 1);
@@ -57,7 +61,8 @@ class NameStream {
 
   static uint64_t CookieOf(std::string_view key) {
     uint64_t cookie = 0;
-    for (size_t i = kNameOffset - 8; i < kNameOffset; ++i) cookie = cookie << 8 | static_cast<uint8_t>(key[i]);
+    for (size_t i = kNameOffset - 8; i < kNameOffset; ++i)
+      cookie = cookie << 8 | static_cast<uint8_t>(key[i]);
     return cookie;
   }
 
@@ -75,7 +80,8 @@ bool ComesBefore(const ViewName& a, const ViewName& b) {
 // Bytes of a version written at `at` are gone from here on.
 uint64_t CutLimit(const std::vector<Cut>& cuts, Instant at) {
   for (const Cut& cut : cuts) {
-    if (cut.at >= at) return cut.size;  // sizes and instants both increase: the first that applies is the lowest
+    if (cut.at >= at)
+      return cut.size;  // sizes and instants both increase: the first that applies is the lowest
   }
   return UINT64_MAX;
 }
@@ -103,7 +109,8 @@ std::optional<ViewName> View::FindName(Ino parent, std::string_view name) const 
   const uint64_t cookie = NameCookie(index_->name_seed(), name);
   const size_t links = LinksOf(parent);
   for (size_t i = 0; i < links; ++i) {
-    const auto version = index_->FindVersion(NamePrefix(chain_[i].timeline, parent, cookie, name), chain_[i].until);
+    const auto version =
+        index_->FindVersion(NamePrefix(chain_[i].timeline, parent, cookie, name), chain_[i].until);
     if (!version) continue;
     const NameValue value = DecodeNameValue(version->value);
     if (value.ino == 0) return std::nullopt;
@@ -122,16 +129,18 @@ std::vector<ViewName> View::ListNames(Ino parent, uint64_t after, size_t limit) 
   std::vector<ViewName> names;
   while (!streams.empty()) {
     // Streams are in chain order, so of equal names the first is the newest.
-    auto first = std::min_element(streams.begin(), streams.end(), [](const NameStream& a, const NameStream& b) {
-      return ComesBefore(a.current(), b.current());
-    });
+    auto first = std::min_element(streams.begin(), streams.end(),
+                                  [](const NameStream& a, const NameStream& b) {
+                                    return ComesBefore(a.current(), b.current());
+                                  });
     const ViewName name = first->current();
     if (name.ino != 0) {
       if (names.size() >= limit && names.back().cookie != name.cookie) break;
       names.push_back(name);
     }
     for (NameStream& stream : streams) {
-      if (stream.current().cookie == name.cookie && stream.current().name == name.name) stream.Next();
+      if (stream.current().cookie == name.cookie && stream.current().name == name.name)
+        stream.Next();
     }
     std::erase_if(streams, [](const NameStream& stream) { return stream.done(); });
   }
@@ -148,7 +157,8 @@ ChunkMap View::FindChunk(Ino ino, uint64_t chunk, const std::vector<Cut>& cuts) 
   for (size_t i = 0; i < links && !complete; ++i) {
     const std::string prefix = ChunkPrefix(chain_[i].timeline, ino, chunk);
     const auto cursor = index_->NewCursor(prefix);
-    for (cursor->Seek(WithInstant(prefix, chain_[i].until)); !complete && cursor->Valid(); cursor->Next()) {
+    for (cursor->Seek(WithInstant(prefix, chain_[i].until)); !complete && cursor->Valid();
+         cursor->Next()) {
       const ChunkVersion version = ChunkVersion::Decode(cursor->value(), chain_[i].timeline);
       if (newest) {
         map.own = i == 0;
@@ -163,8 +173,9 @@ ChunkMap View::FindChunk(Ino ino, uint64_t chunk, const std::vector<Cut>& cuts) 
       for (const Extent& extent : version.extents) {
         if (start + extent.offset >= limit) break;
         const bool clipped = start + extent.end() > limit;
-        ChunkMap::PutUnder(clipped ? extent.Slice(extent.offset, static_cast<uint32_t>(limit - start)) : extent,
-                           &covered);
+        ChunkMap::PutUnder(
+            clipped ? extent.Slice(extent.offset, static_cast<uint32_t>(limit - start)) : extent,
+            &covered);
       }
       complete = version.full;
     }
@@ -190,7 +201,8 @@ std::optional<uint64_t> View::NextChunk(Ino ino, uint64_t chunk) const {
         if (!cursor->key().starts_with(prefix)) continue;
       }
       uint64_t found = 0;
-      for (size_t b = 0; b < 8; ++b) found = found << 8 | static_cast<uint8_t>(prefix[kChunkOffset + b]);
+      for (size_t b = 0; b < 8; ++b)
+        found = found << 8 | static_cast<uint8_t>(prefix[kChunkOffset + b]);
       if (!nearest || found < *nearest) nearest = found;
       break;
     }
@@ -201,7 +213,8 @@ std::optional<uint64_t> View::NextChunk(Ino ino, uint64_t chunk) const {
 std::optional<std::string> View::FindXattr(Ino ino, std::string_view name) const {
   const size_t links = LinksOf(ino);
   for (size_t i = 0; i < links; ++i) {
-    const auto version = index_->FindVersion(XattrPrefix(chain_[i].timeline, ino, name), chain_[i].until);
+    const auto version =
+        index_->FindVersion(XattrPrefix(chain_[i].timeline, ino, name), chain_[i].until);
     if (!version) continue;
     if (version->value.empty()) return std::nullopt;
     return version->value.substr(1);
@@ -238,4 +251,4 @@ std::vector<std::string> View::ListXattrs(Ino ino) const {
   return names;
 }
 
-}  // namespace rewind
+}  // namespace rw

@@ -1,4 +1,5 @@
-// A timeline read at an instant: the one read path of heads, snapshot volumes, clones and `.rewind/<time>`.
+// A timeline read at an instant: the one read path of heads, snapshot volumes, clones and
+// `.rewind/<time>`.
 #pragma once
 
 #include <optional>
@@ -19,16 +20,18 @@ struct ViewName {
   uint32_t type = 0;  // S_IFMT bits
 };
 
-// Reads the index and holds nothing: two reads of one view agree as long as the timeline gets no operation at or before
-// the view's instant. A view of kInstantMax is the head; whoever writes the timeline keeps its readers apart.
-// Thread safety: all methods may be called from any thread. Errors: Refused(EIO).
+// Reads the index and holds nothing: two reads of one view agree as long as the timeline gets no
+// operation at or before the view's instant. A view of kInstantMax is the head; whoever writes the
+// timeline keeps its readers apart. Thread safety: all methods may be called from any thread.
+// Errors: Refused(EIO).
 class View {
  public:
   // What is not found in one link is looked for in the next.
   struct Link {
     TimelineId timeline = 0;
-    Instant until;      // versions after it are not seen
-    Ino first_ino = 1;  // inodes from here on were made in this timeline, so older links do not have them
+    Instant until;  // versions after it are not seen
+    Ino first_ino =
+        1;  // inodes from here on were made in this timeline, so older links do not have them
   };
 
   // `chain` starts with the timeline itself and must not be empty.
@@ -39,8 +42,8 @@ class View {
 
   std::optional<Inode> FindInode(Ino ino) const;
   std::optional<ViewName> FindName(Ino parent, std::string_view name) const;
-  // At least `limit` names with a cookie > `after`, in cookie order, unless there are fewer; names that share a cookie
-  // are not torn apart.
+  // At least `limit` names with a cookie > `after`, in cookie order, unless there are fewer; names
+  // that share a cookie are not torn apart.
   std::vector<ViewName> ListNames(Ino parent, uint64_t after, size_t limit) const;
   // `cuts` are the inode's.
   ChunkMap FindChunk(Ino ino, uint64_t chunk, const std::vector<Cut>& cuts) const;
@@ -57,4 +60,4 @@ class View {
   std::vector<Link> chain_;
 };
 
-}  // namespace rewind
+}  // namespace rw

@@ -277,7 +277,7 @@ TEST_F(ServerTest, BytesThatAreNotHttpDoNotHurt) {
         std::string("POST /VolumeDriver.Get HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{}"),
         std::string("POST /VolumeDriver.Get HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
         "POST /" + std::string(8000, 'y') + " HTTP/1.1\r\nContent-Length: 0\r\n\r\n"}) {
-    daemon_->Exchange(bytes + "\r\n\r\n");
+    daemon_->Exchange(bytes + "\r\n\r\n", true);
     ASSERT_EQ(Err(Post("VolumeDriver.List", Json::object())), "");
   }
 }

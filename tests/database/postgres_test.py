@@ -75,7 +75,7 @@ class Server:
                 return self.sql("SELECT 1")
             except AssertionError as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.volume} does not start: {error}\n{self.log()}") from None
+                    raise RuntimeError(f"{self.volume} does not start: {error}\n{self.log()[-4000:]}") from None
                 time.sleep(0.1)
 
     def stop(self):
@@ -93,7 +93,7 @@ class Server:
 
     def log(self):
         with open(self.log_path, errors="replace") as log:
-            return log.read()[-4000:]
+            return log.read()
 
 
 def tree_digest(directory):

@@ -87,7 +87,7 @@ nlohmann::json DaemonProcess::Post(const std::string& endpoint,
   return nlohmann::json::parse(answer.substr(head_end + 4));
 }
 
-std::string DaemonProcess::Exchange(const std::string& bytes) const {
+std::string DaemonProcess::Exchange(const std::string& bytes, bool and_end) const {
   int fd = ConnectTo(socket());
   if (fd < 0) return "";
   timeval limit{5, 0};
@@ -97,6 +97,7 @@ std::string DaemonProcess::Exchange(const std::string& bytes) const {
     if (count <= 0) break;
     sent += static_cast<size_t>(count);
   }
+  if (and_end) shutdown(fd, SHUT_WR);
   std::string answer;
   char buffer[65536];
   for (ssize_t count; (count = recv(fd, buffer, sizeof buffer, 0)) > 0;) {

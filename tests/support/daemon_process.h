@@ -29,8 +29,8 @@ class DaemonProcess {
   // The answer of an endpoint, such as "VolumeDriver.Get", whatever it is.
   nlohmann::json Post(const std::string& endpoint, const nlohmann::json& request) const;
   // Sends bytes as they are and returns everything that comes back until the connection closes, or
-  // for at most five seconds.
-  std::string Exchange(const std::string& bytes) const;
+  // for at most five seconds. With `and_end`, says that nothing more will be sent.
+  std::string Exchange(const std::string& bytes, bool and_end = false) const;
   // Runs the binary as a command that talks to this daemon.
   RunResult Command(std::vector<std::string> arguments) const;
 
