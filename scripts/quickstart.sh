@@ -118,7 +118,7 @@ ldd "$sqlite" | grep -o '/[^ ]*' | sort -u | while read -r library; do install -
 echo "\$ tar … | docker import - $image"
 tar -C "$tree" -c . | docker import - "$image" >/dev/null
 
-in_container() { docker run --rm --network none "$@"; }
+in_container() { run docker run --rm --network none "$@"; }
 # A running application may be in the middle of a transaction at any instant, so a database is read as after a crash: a
 # copy of it is recovered and then asked.
 ask_sqlite() { # VOLUME, SQL
@@ -154,7 +154,6 @@ echo "orders now: $left; the application goes on, and nobody took a snapshot. It
 title "The volume as it was just before, while the application runs on"
 timed "make a snapshot volume of that instant" docker volume create -d rewind \
   -o snapshot-of="$volume" -o at="$mistake" "$snapshot"
-echo "\$ docker run --rm -v $snapshot:/data … sqlite3 shop.db 'SELECT count(*) FROM orders'"
 seen=$(ask_sqlite "$snapshot" 'SELECT count(*) FROM orders')
 echo "$seen"
 prove "a snapshot volume of the instant before the mistake shows the $seen orders that were there" "$seen" -ge "$orders"
@@ -164,11 +163,9 @@ prove "a snapshot volume cannot be written" -n "$(grep -i 'read-only' <<<"$refus
 title "The volume is put back"
 run docker rm -f "$writer"
 timed "roll the volume back" docker volume create -d rewind -o rollback="$volume" -o at="$mistake" "$undo"
-echo "\$ docker run --rm -v $volume:/data … sqlite3 shop.db 'SELECT count(*) FROM orders'"
 back=$(ask_sqlite "$volume" 'SELECT count(*) FROM orders')
 echo "$back"
 prove "the rollback brought all $back orders back" "$back" -eq "$seen"
-echo "\$ docker run --rm -v $undo:/data … sqlite3 shop.db 'SELECT count(*), min(id) FROM orders'"
 wrong=$(ask_sqlite "$undo" 'SELECT count(*) || " " || coalesce(min(id), 0) FROM orders')
 echo "$wrong"
 prove "the volume made by the rollback still shows the mistake: ${wrong% *} orders, the first of them number ${wrong#* }" \
