@@ -27,7 +27,7 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
     inode.uid = wanted.uid.value_or(inode.uid);
     inode.gid = wanted.gid.value_or(inode.gid);
     change.ClearSuidSgid(ino);
-    change.DropCapability(ino);
+    if (!inode.is_dir()) change.DropCapability(ino);
   }
   if (wanted.mode) inode.mode = (inode.mode & S_IFMT) | (*wanted.mode & 07777);
   if (wanted.atime_now) inode.atime = change.now();
