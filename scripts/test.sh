@@ -58,9 +58,11 @@ check_scripts() {
 }
 check_tidy() {
   local log=$TMPDIR/clang-tidy.log
-  # Only what one of the three layers is made of; the headers come with it.
-  run-clang-tidy -quiet -j "$cores" -p "$build_dir" "^$source_dir/(plugin|fs|metadata)/.*\\.cc$" >"$log" 2>&1 && return
-  grep -A4 -E '(warning|error):' "$log" | head -n 100
+  # Without the static analyzer, which takes twice the time of everything else together: `cmake --preset tidy` has it.
+  # The flags are gcc's; clang does not know them all. Headers are checked with the sources that include them.
+  run-clang-tidy -quiet -j "$cores" -p "$build_dir" -checks='-clang-analyzer-*' \
+    -extra-arg=-Wno-unknown-warning-option "^$source_dir/(plugin|fs|metadata)/.*\\.cc\$" >"$log" 2>&1 && return
+  sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -A4 -E '(warning|error):' | head -n 100
   return 1
 }
 check_sanitized() {
