@@ -51,7 +51,10 @@ TEST_P(AsOfTest, EveryInstantIsWhatItWas) {
   TempDir dir;
   // Many inodes with little history each, or few with much.
   OperationProfile profile;
-  if (seed % 2 == 0) profile.max_inodes = 10;
+  if (seed % 2 == 0) {
+    profile.max_inodes = 8;
+    profile.percent_contents = 80;
+  }
   OracleWorld world(seed, profile, dir.path() / "root");
   Random random(seed + 2);
   ASSERT_EQ(world.AddVolume(), "") << "seed " << seed;

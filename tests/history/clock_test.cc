@@ -153,6 +153,26 @@ TEST_F(ClockTest, NowIsHonouredAcrossARestartWithTheClockSteppedBack) {
   CheckAll();
 }
 
+// A copy of the files of a store that is running is what a killed process leaves behind.
+TEST_F(ClockTest, NowIsHonouredAfterACrashWithTheClockSteppedBack) {
+  Add("a");
+  Write("a");
+  clock_.Forward(1000 * kSecond);
+  const Instant now = store_->Now();
+  std::filesystem::copy(dir_.path() / "root", dir_.path() / "crashed",
+                        std::filesystem::copy_options::recursive);
+  clock_.Back(5000 * kSecond);
+  const auto crashed = Store::Open({dir_.path() / "crashed", clock_.AsFunction()});
+  EXPECT_GT(crashed->Now(), now);
+  auto volume = crashed->OpenVolume("a");
+  volume->Write({}, inos_["a"], 0, std::string_view("later"), false);
+  EXPECT_GT(volume->last_instant(), now);
+  auto view = crashed->OpenAt("a", now);
+  std::string text(written_[1].text.size(), '#');
+  view->Read(inos_["a"], 0, text);
+  EXPECT_EQ(text, written_[1].text);
+}
+
 TEST_F(ClockTest, EverythingBeforeNowIsAtOrBeforeIt) {
   Add("a");
   for (int i = 0; i < 50; ++i) {

@@ -77,7 +77,8 @@ Operation RandomOperations::Next(const ReferenceModel& model) {
 
 OperationKind RandomOperations::DrawKind(const ReferenceModel& model) {
   const bool full = model.live().size() > profile_.max_inodes;
-  const uint64_t draw = random_.Below(100);
+  const bool contents = random_.Percent(profile_.percent_contents);
+  const uint64_t draw = contents ? 50 + random_.Below(42) : random_.Below(100);
   if (draw < 18) {
     if (!full) return OperationKind::kCreate;
     return random_.OneIn(4) ? OperationKind::kRmdir : OperationKind::kUnlink;
@@ -209,12 +210,17 @@ void RandomOperations::DrawSetAttr(const ReferenceModel& model, Operation& opera
   if (draw < 50) {
     operation.ino = DrawFile(model);
     const uint64_t size = SizeOf(model, operation.ino);
-    const uint64_t sizes[] = {0, size, random_.Below(size + 1), size + random_.Below(9000),
+    const uint64_t sizes[] = {0,
+                              size,
+                              random_.Below(size + 1),
+                              size + random_.Below(9000),
                               kChunkBytes * random_.Below(3),
-                              // A little less, a little more, often: cuts pile up then.
-                              size - std::min(size, random_.Below(300)),
-                              size - std::min(size, random_.Below(300)), size + random_.Below(300)};
-    change.size = random_.OneIn(20) ? random_.Below(kFarBytes) : random_.Pick(sizes);
+                              size / 2};
+    // A little less, a little more, most of the time: cuts pile up then.
+    const uint64_t less = std::min(size, random_.Below(300));
+    change.size = size - less + random_.Below(150);
+    if (random_.OneIn(3)) change.size = random_.Pick(sizes);
+    if (random_.OneIn(50)) change.size = random_.Below(kFarBytes);
     change.kill_suid_sgid = !profile_.through_mount && random_.OneIn(4);
   } else if (draw < 65 && !model.Find(operation.ino)->is_symlink()) {
     const uint32_t permissions[] = {0644, 0755, 06711, 02755, 02745, 04700, 01777, 0};
@@ -277,7 +283,7 @@ void RandomOperations::DrawXattr(const ReferenceModel& model, Operation& operati
     if (!there.empty() && random_.Percent(80)) operation.name = random_.PickFrom(there).first;
     return;
   }
-  operation.data = random_.Bytes(random_.OneIn(10) ? random_.Below(4000) : random_.Below(60));
+  operation.data = random_.Bytes(random_.Below(random_.OneIn(10) ? profile_.max_xattr : 60));
   if (operation.name == kCapabilityName) operation.data = kCapability;
   const int flags[] = {0, 0, 0, XATTR_CREATE, XATTR_REPLACE};
   operation.flags = random_.Pick(flags);

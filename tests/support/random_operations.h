@@ -13,7 +13,9 @@ namespace rw::testing {
 struct OperationProfile {
   bool through_mount = false;  // draw only what system calls by path can ask for, as root
   uint64_t max_write = 300'000;
+  uint64_t max_xattr = 4000;
   size_t max_inodes = 120;
+  uint64_t percent_contents = 0;  // so many at least change contents
 };
 
 class RandomOperations {
