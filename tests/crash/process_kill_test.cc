@@ -1,9 +1,11 @@
 // Goal: everything that was acknowledged before the process was killed is there after the restart,
-// and the history before is unchanged. Method: a child process (this program again) runs random
-// operations on two volumes, and makes clones, snapshot volumes and rollbacks meanwhile; it reports
-// each acknowledged one over a pipe. It gets SIGKILL at random moments, also while it recovers from
-// the kill before. Then the trees, now and at random instants, must equal the model, of which only
-// the one operation under way may or may not have been done. REWIND_SEED repeats one seed.
+// and the history before is unchanged.
+//
+// Method: a child process (this program again) runs random operations on two volumes, and makes
+// clones, snapshot volumes and rollbacks meanwhile; it reports each acknowledged one over a pipe.
+// It gets SIGKILL at random moments, also while it recovers from the kill before. Then the trees,
+// now and at random instants, must equal the model, of which only the one operation under way may
+// or may not have been done. REWIND_SEED repeats one seed.
 #include <gtest/gtest.h>
 
 #include "fs/store.h"

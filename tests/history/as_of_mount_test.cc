@@ -1,4 +1,5 @@
 // Goal: what the kernel shows of a volume, now and at any instant, is what the volume was.
+//
 // Method: random system calls on a real mount beside the reference model, which takes the instant
 // of each from the ctime that it left; at random instants the whole tree is collected with system
 // calls, from a second mount of the volume as of then and from `.rewind/<time>/` in the first.

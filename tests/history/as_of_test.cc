@@ -1,8 +1,10 @@
 // Goal: a volume at any instant is what it was at that instant, whatever happened to it and around
-// it since. Method: random operations through the library on several volumes, each beside a
-// reference model that keeps every state; at random instants, after clones, snapshot volumes,
-// rollbacks (of rollbacks), restarts and removals, whole trees are compared. REWIND_SEED repeats
-// one seed, REWIND_OPS makes the run longer or shorter.
+// it since.
+//
+// Method: random operations through the library on several volumes, each beside a reference model
+// that keeps every state; at random instants, after clones, snapshot volumes, rollbacks (of
+// rollbacks), restarts and removals, whole trees are compared. REWIND_SEED repeats one seed,
+// REWIND_OPS makes the run longer or shorter.
 #include <gtest/gtest.h>
 
 #include <random>

@@ -1,7 +1,8 @@
 // Goal: instants strictly increase over all volumes and restarts, whatever the wall clock does, and
-// `at` answers truthfully all the same. Method: a store with a clock that the test steps back and
-// forth; before and after each step files are written, and what was there at each remembered
-// instant is looked up again at the end.
+// `at` answers truthfully all the same.
+//
+// Method: a store with a clock that the test steps back and forth; before and after each step files
+// are written, and what was there at each remembered instant is looked up again at the end.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 

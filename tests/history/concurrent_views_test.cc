@@ -1,8 +1,9 @@
 // Goal: a view of an instant that has passed does not move, however busy the volume is when it is
-// opened, and equals the volume's history. Method: two threads write to one volume as fast as they
-// can, each below a directory of its own; others take the instant "now", open views, snapshot
-// volumes and clones of it and collect their trees several times. When all is quiet the same
-// instants are looked at again.
+// opened, and equals the volume's history.
+//
+// Method: two threads write to one volume as fast as they can, each below a directory of its own;
+// others take the instant "now", open views, snapshot volumes and clones of it and collect their
+// trees several times. When all is quiet the same instants are looked at again.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 

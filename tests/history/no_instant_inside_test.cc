@@ -1,7 +1,9 @@
 // Goal: no instant lies inside an operation: at every instant the tree is sound, and it is either
-// the tree before the operation or the tree after it. Method: thousands of operations, mostly of
-// those that change several inodes at once; at the instant of each, one nanosecond before and one
-// after, the tree as of then passes a full check and equals the model before or after.
+// the tree before the operation or the tree after it.
+//
+// Method: thousands of operations, mostly of those that change several inodes at once; at the
+// instant of each, one nanosecond before and one after, the tree as of then passes a full check and
+// equals the model before or after.
 #include <gtest/gtest.h>
 #include <stdio.h>
 #include <sys/stat.h>

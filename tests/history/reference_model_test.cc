@@ -1,4 +1,5 @@
 // Goal: the reference model, which judges everything else, is right itself.
+//
 // Method: random operations on it and on a directory of the machine's own filesystem, with system
 // calls; every errno and the trees must agree, but for times, which such a filesystem does not
 // choose as rewind does.

@@ -279,21 +279,28 @@ std::string OracleWorld::Restart(bool forget_unlinked) {
 
 std::string OracleWorld::RemoveOne() {
   const size_t which = random_.Below(members_.size());
-  Twin& twin = members_[which]->twin;
-  const std::string name = twin.name;
+  Twin twin = members_[which]->twin;
+  const Instant at =
+      members_[which]->snapshot ? twin.model.instants()[0] : AnyInstant(*members_[which]);
+  std::shared_ptr<Volume> view = twin.volume;
   if (!members_[which]->snapshot) {
+    view = store_->OpenAt(twin.name, at);
     try {
-      store_->Remove(name);
-      return "removed " + name + " although it is open";
+      store_->Remove(twin.name);
+      return "removed " + twin.name + " although its head is open";
     } catch (const Refused& refused) {
       if (refused.error() != EBUSY) return refused.what();
     }
   }
   twin.volume.reset();
-  store_->Remove(name);
   members_.erase(members_.begin() + static_cast<ptrdiff_t>(which));
-  if (store_->Find(name).has_value()) return name + " is still there";
-  return Where("after the removal of " + name, CheckEverywhere());
+  store_->Remove(twin.name);
+  const std::string what = "after the removal of " + twin.name;
+  if (store_->Find(twin.name).has_value()) return what + " it is still there";
+  std::string problem = twin.CheckView(*view, at);
+  if (!problem.empty()) return what + ", in a view that is open: " + problem;
+  view.reset();
+  return Where(what, CheckEverywhere());
 }
 
 }  // namespace rw::testing
