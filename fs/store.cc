@@ -64,9 +64,9 @@ class StoreImpl : public Store {
   Totals TotalsAt(TimelineId timeline, Instant at);
   std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
   void MakeEmpty(const CreateRequest& request, VolumeRecord record);
-  void MakeClone(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
-  void MakeSnapshot(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
-  void RollBack(const CreateRequest& request, VolumeRecord source, VolumeRecord record);
+  void MakeClone(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
+  void MakeSnapshot(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
+  void RollBack(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   bool HeadIsOpen(TimelineId timeline);
   void WaitForOperations(TimelineId timeline);
 
@@ -302,19 +302,21 @@ void StoreImpl::Create(const CreateRequest& request) {
   record.options = request.options;
   record.source = request.source;
   const TimelineId next_timeline = catalog_->NextTimelineId();
+  VolumeRecord source;
+  if (request.source_kind != SourceKind::kNone) source = catalog_->Need(request.source);
   try {
     switch (request.source_kind) {
       case SourceKind::kNone:
         MakeEmpty(request, std::move(record));
         break;
       case SourceKind::kCloneOf:
-        MakeClone(request, catalog_->Need(request.source), std::move(record));
+        MakeClone(request, source, std::move(record));
         break;
       case SourceKind::kSnapshotOf:
-        MakeSnapshot(request, catalog_->Need(request.source), std::move(record));
+        MakeSnapshot(request, source, std::move(record));
         break;
       case SourceKind::kRollback:
-        RollBack(request, catalog_->Need(request.source), std::move(record));
+        RollBack(request, source, std::move(record));
         break;
     }
   } catch (...) {
@@ -345,7 +347,8 @@ void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
   catalog_->Commit({{record}, {}, {timeline}, {}});
 }
 
-void StoreImpl::MakeClone(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& source,
+                          VolumeRecord record) {
   const Place place = Resolve(source, request.at);
   TimelineRecord timeline = ForkTimeline(place);
   timeline.created = clock_.Next();
@@ -368,7 +371,7 @@ void StoreImpl::MakeClone(const CreateRequest& request, VolumeRecord source, Vol
   catalog_->Commit({{record}, {}, {timeline}, {}});
 }
 
-void StoreImpl::MakeSnapshot(const CreateRequest& request, VolumeRecord source,
+void StoreImpl::MakeSnapshot(const CreateRequest& request, const VolumeRecord& source,
                              VolumeRecord record) {
   if (request.mode || request.uid || request.gid) {
     throw Refused(EINVAL,
@@ -382,7 +385,8 @@ void StoreImpl::MakeSnapshot(const CreateRequest& request, VolumeRecord source,
   catalog_->Commit({{record}, {}, {}, {}});
 }
 
-void StoreImpl::RollBack(const CreateRequest& request, VolumeRecord source, VolumeRecord record) {
+void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& source,
+                         VolumeRecord record) {
   if (request.mode || request.uid || request.gid) {
     throw Refused(EINVAL, "uid, gid and mode cannot be given for a rollback");
   }

@@ -14,10 +14,10 @@ constexpr uint32_t kSampleBytes = 1 << 20;
 
 }  // namespace
 
-Timeline::Timeline(const StoreContext& context, TimelineRecord record,
+Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
                    std::vector<View::Link> chain, bool clean)
     : context_(context),
-      record_(std::move(record)),
+      record_(record),
       view_(context.index, std::move(chain)),
       names_(context.index, &view_) {
   const auto covered = context_.index->FindCovered(record_.id);

@@ -26,7 +26,7 @@ struct Caller;
 class Timeline {
  public:
   // Recovers the journal into the index. `chain` is the head's.
-  Timeline(const StoreContext& context, TimelineRecord record, std::vector<View::Link> chain,
+  Timeline(const StoreContext& context, const TimelineRecord& record, std::vector<View::Link> chain,
            bool clean);
 
   const TimelineRecord& record() const { return record_; }

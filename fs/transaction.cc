@@ -55,7 +55,7 @@ void Transaction::DropLink(Ino ino) {
 
 void Transaction::PutChunk(Ino ino, uint64_t chunk, ChunkVersion version, ChunkMap map) {
   operation_.body.mutations.chunks.push_back({ino, chunk, std::move(version)});
-  chunks_.push_back({{ino, chunk}, std::move(map)});
+  chunks_.emplace_back(ViewVolume::ChunkKey{ino, chunk}, std::move(map));
 }
 
 void Transaction::PutXattr(Ino ino, std::string_view name, std::optional<std::string> value) {

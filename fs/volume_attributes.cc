@@ -35,7 +35,7 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
   if (wanted.atime) inode.atime = *wanted.atime;
   if (wanted.mtime) inode.mtime = *wanted.mtime;
   inode.ctime = change.now();
-  const Inode result = inode;
+  Inode result = inode;
   change.Commit();
   return result;
 }

@@ -56,6 +56,7 @@ bool HeadNames::FillSome(Ino dir, uint64_t* resume_after) {
   const TimelineId own = view_->chain().front().timeline;
   const std::vector<ViewName> names = view_->ListNames(dir, *resume_after, kFillNames);
   std::vector<std::pair<std::string, std::string>> entries;
+  entries.reserve(names.size() + 1);
   for (const ViewName& name : names) {
     entries.emplace_back(HeadNameKey(own, dir, name.cookie, name.name),
                          EncodeNameValue({name.ino, name.type}));

@@ -231,7 +231,7 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
 
 }  // namespace
 
-std::unique_ptr<Index> Index::Open(Options options) {
+std::unique_ptr<Index> Index::Open(const Options& options) {
   rocksdb::DB* db = nullptr;
   Check(rocksdb::DB::Open(RocksOptions(options), options.path.string(), &db));
   return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed);

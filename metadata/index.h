@@ -74,7 +74,7 @@ class Index {
     virtual std::string_view value() const = 0;
   };
 
-  static std::unique_ptr<Index> Open(Options options);
+  static std::unique_ptr<Index> Open(const Options& options);
   virtual ~Index() = default;  // flushes
 
   uint64_t name_seed() const { return name_seed_; }

@@ -44,7 +44,7 @@ void AddServe(CLI::App& app, Arguments& arguments) {
 
 // A subcommand that asks the daemon: `run` gets the daemon's socket.
 CLI::App* AddCommand(CLI::App& app, Arguments& arguments, const char* name, const char* meaning,
-                     std::function<void(const std::filesystem::path&)> run) {
+                     const std::function<void(const std::filesystem::path&)>& run) {
   CLI::App* command = app.add_subcommand(name, meaning);
   command->add_option("--socket", arguments.socket, "the daemon's socket (default: it is found)")
       ->envname("REWIND_SOCKET")
