@@ -99,7 +99,7 @@ class ProcessKillTest : public ::testing::TestWithParam<uint64_t> {
       const Instant at{done.instant};
       const Twin& source = volumes_[0]->twin();
       const Twin made{name, nullptr, ReferenceModel::CloneOf(source.model, at, at), source.inos,
-                      true};
+                      source.model.UnlinkedAt(at).empty()};
       std::string problem = made.CheckView(*store.OpenVolume(name), kInstantMax);
       if (!problem.empty()) return problem;
     }
