@@ -29,6 +29,8 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
                  const std::function<void(const ScannedRecord&)>& replay)
     : files_(files), directory_(std::move(directory)), timeline_(timeline) {
   files_->MakeDirectory(directory_);
+  files_->SyncDirectory(
+      directory_.parent_path());  // it must not vanish once its records are promised
   // Whatever is replayed goes into the index, which may not get ahead of the journal.
   if (!clean) SyncSegmentsFrom(from.segment);
   JournalScanner scanner(files_, directory_, timeline_, from, after);

@@ -119,6 +119,7 @@ void StoreImpl::Recover() {
   segments_ = std::make_unique<SegmentReader>(files, root_ / "journal");
   index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncAll(); }});
   context_ = {files, root_, index_.get(), segments_.get(), &clock_};
+  files->SyncDirectory(root_);
   catalog_ = std::make_unique<CatalogStore>(context_, clean);
   catalog_for_sync_ = catalog_.get();
   RecoverTimelines(clean);

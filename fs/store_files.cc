@@ -46,6 +46,8 @@ Superblock MakeStore(const std::filesystem::path& root) {
                                  kSuperblockName + " but holds " + name +
                                  "; give an empty directory");
   }
+  std::filesystem::permissions(root,
+                               std::filesystem::perms::owner_all);  // everybody's files are in it
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
