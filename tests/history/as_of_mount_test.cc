@@ -47,7 +47,7 @@ class AsOfMountTest : public ::testing::TestWithParam<uint64_t> {
   }
 
   void Restart() {
-    split_writes_.insert(driver_->split_writes().begin(), driver_->split_writes().end());
+    split_.insert(driver_->split().begin(), driver_->split().end());
     driver_.reset();  // the kernel forgets what was unlinked and open
     mounted_.reset();
     model_->ForgetAll(Instant{model_->instants().back().ns + 1});
@@ -59,13 +59,13 @@ class AsOfMountTest : public ::testing::TestWithParam<uint64_t> {
   Instant AnyInstant() {
     const auto& instants = model_->instants();
     const Instant at = random_->PickFrom(instants);
-    if (random_->OneIn(4) && at != instants[0] && !IsSplitWrite(at)) return Before(at);
+    if (random_->OneIn(4) && at != instants[0] && !IsSplit(at)) return Before(at);
     if (random_->OneIn(3) && !nows_.empty()) return random_->PickFrom(nows_);
     return at;
   }
 
-  bool IsSplitWrite(Instant at) const {
-    return split_writes_.count(at) != 0 || driver_->split_writes().count(at) != 0;
+  bool IsSplit(Instant at) const {
+    return split_.count(at) != 0 || driver_->split().count(at) != 0;
   }
 
   std::string Compare(const std::string& directory, Instant at) {
@@ -91,8 +91,8 @@ class AsOfMountTest : public ::testing::TestWithParam<uint64_t> {
   std::optional<ReferenceModel> model_;
   std::optional<MountedVolume> mounted_;
   std::optional<DirectoryDriver> driver_;
-  std::set<Instant> split_writes_;  // of the drivers before this one
-  std::vector<Instant> nows_;       // what the store called now, between operations
+  std::set<Instant> split_;    // of the drivers before this one
+  std::vector<Instant> nows_;  // what the store called now, between operations
 };
 
 TEST_P(AsOfMountTest, EveryInstantIsWhatItWas) {

@@ -62,7 +62,7 @@ std::string DirectoryDriver::Step(ReferenceModel& model, const Operation& operat
   if (actual == 0 && times_are_instants && operation.kind != OperationKind::kForget) {
     at = ChangeTime(model, operation);
   }
-  if (operation.offset % kPageBytes + operation.data.size() > kPageBytes) split_writes_.insert(at);
+  if (MayBeSplit(model, operation)) split_.insert(at);
   const size_t instants = model.instants().size();
   const Instant newest = model.instants().back();
   const int expected = model.Apply(operation, at);
@@ -75,6 +75,13 @@ std::string DirectoryDriver::Step(ReferenceModel& model, const Operation& operat
   ReleaseVictims(model, at);
   if (problem.empty()) return {};
   return operation.Describe() + ": " + problem;
+}
+
+bool DirectoryDriver::MayBeSplit(const ReferenceModel& model, const Operation& operation) {
+  const ModelIno changed =
+      operation.kind == OperationKind::kCopyRange ? operation.other : operation.ino;
+  return operation.offset % kPageBytes + operation.data.size() > kPageBytes ||
+         model.Find(changed)->xattrs.count("security.capability") != 0;
 }
 
 void DirectoryDriver::HoldVictim(const ReferenceModel& model, const Operation& operation) {

@@ -24,12 +24,14 @@ class DirectoryDriver {
   // string.
   std::string Step(ReferenceModel& model, const Operation& operation, bool times_are_instants);
 
-  // Instants of writes that the kernel may have split in two: the tree just before them may be that
-  // of the first half. It does so with one that begins inside a page that it has not cached, and
-  // goes beyond it.
-  const std::set<Instant>& split_writes() const { return split_writes_; }
+  // Instants of operations that the kernel may have done in two, so that the tree just before them
+  // may be that of the first half. It cuts a write that begins inside a page that it has not cached
+  // and goes beyond it, and it removes a file's capabilities by itself before it changes the
+  // contents.
+  const std::set<Instant>& split() const { return split_; }
 
  private:
+  static bool MayBeSplit(const ReferenceModel& model, const Operation& operation);
   int Perform(const ReferenceModel& model, const Operation& operation);
   int SetAttr(const std::string& path, int fd, const AttrChange& change);
   int WithFile(const ReferenceModel& model, const Operation& operation);
@@ -46,7 +48,7 @@ class DirectoryDriver {
 
   const std::string directory_;
   std::map<ModelIno, int> held_;
-  std::set<Instant> split_writes_;
+  std::set<Instant> split_;
 };
 
 }  // namespace rw::testing
