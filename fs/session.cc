@@ -87,6 +87,7 @@ class FuseSession : public Session {
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);
     session_ = fuse_session_new(&args, &SessionOperations(), sizeof(fuse_lowlevel_ops), &state_);
+    fuse_opt_free_args(&args);  // libfuse made a copy of its own
     if (session_ == nullptr) {
       close(fd);
       throw Refused(EINVAL, "libfuse refused the session");
