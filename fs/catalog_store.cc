@@ -30,6 +30,8 @@ CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(c
 }
 
 void CatalogStore::Load() {
+  volumes_.clear();
+  timelines_.clear();
   ForEach(context_.index, KeyType::kVolume, [this](std::string_view value) {
     VolumeRecord record = VolumeRecord::Decode(value);
     const std::string name = record.name;
@@ -83,10 +85,23 @@ void CatalogStore::Commit(const Change& change) {
       {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
   {
     const std::lock_guard lock(control_->mutex());
+    if (control_->ApplyPending()) {
+      Load();
+      throw Refused(EAGAIN,
+                    "an earlier change of the catalog has only now been done; look, and try again");
+    }
     operation.instant = control_->NextInstant();
-    control_->Commit(&operation);
+    const JournalPosition before = control_->end();
+    try {
+      control_->Commit(&operation);
+    } catch (...) {
+      uncertain_ = control_->end() != before;
+      throw;
+    }
   }
+  uncertain_ = true;
   control_->Sync();
+  uncertain_ = false;
 
   next_volume_ = next_volume;
   next_timeline_ = next_timeline;

@@ -38,6 +38,8 @@ class CatalogStore {
     std::vector<TimelineId> end_timelines;
   };
   void Commit(const Change& change);
+  // The last Commit failed, but may take effect all the same.
+  bool uncertain() const { return uncertain_; }
 
   // The links of `timeline` read at `at`. Links that show nothing of their own are left out.
   std::vector<View::Link> Chain(TimelineId timeline, Instant at) const;
@@ -55,6 +57,7 @@ class CatalogStore {
   std::unique_ptr<Timeline> control_;
   std::map<std::string, VolumeRecord> volumes_;
   std::map<TimelineId, TimelineRecord> timelines_;
+  bool uncertain_ = false;
   VolumeId next_volume_ = 1;
   TimelineId next_timeline_ = 1;
 };

@@ -34,6 +34,12 @@ class LruCache {
     if (found != entries_.end()) Erase(found);
   }
 
+  void Clear() {
+    entries_.clear();
+    recent_.clear();
+    cost_ = 0;
+  }
+
   // Erases all keys in [from, to).
   void EraseRange(const Key& from, const Key& to) {
     for (auto it = entries_.lower_bound(from); it != entries_.end() && it->first < to;)

@@ -131,12 +131,18 @@ class FuseSession : public Session {
     return writev(fd, parts, count);
   }
 
+  // With one thread at least, to be had no more of is no reason to end.
   void StartThread() {
     InstallWakeHandler();
     const std::lock_guard lock(threads_mutex_);
     if (threads_.size() >= kMaxThreads || stopping_) return;
     ++idle_;
-    threads_.emplace_back([this] { Serve(); });
+    try {
+      threads_.emplace_back([this] { Serve(); });
+    } catch (const std::system_error&) {
+      --idle_;
+      if (threads_.empty()) throw;
+    }
   }
 
   void Serve() {

@@ -1,6 +1,9 @@
 #include "fs/session_nodes.h"
 
 #include <errno.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -24,17 +27,17 @@ Node SessionNodes::Find(uint64_t node_id) {
   Instant at;
   {
     const std::lock_guard lock(views_mutex_);
-    if (const auto* open = views_.Find(node.slot)) {
+    if (const auto* open = open_.Find(node.slot)) {
       node.volume = *open;
       return node;
     }
-    const auto found = instants_.find(node.slot);
-    if (found == instants_.end()) throw Refused(ESTALE, "no such view");
-    at = found->second;
+    const auto found = views_.find(node.slot);
+    if (found == views_.end()) throw Refused(ESTALE, "no such view");
+    at = found->second.at;
   }
   node.volume = open_at_(FormatInstant(at));
   const std::lock_guard lock(views_mutex_);
-  views_.Put(node.slot, node.volume, 1);
+  open_.Put(node.slot, node.volume, 1);
   return node;
 }
 
@@ -48,24 +51,57 @@ Node SessionNodes::FindView(std::string_view time) {
   if (found != slots_.end()) {
     node.slot = found->second;
   } else {
-    node.slot = slots_.size() + 1;
-    if (node.slot >= kHiddenSlot) throw Refused(ENFILE, "too many views opened through one mount");
+    node.slot = NewSlot();
     slots_[at] = node.slot;
-    instants_[node.slot] = at;
+    views_[node.slot].at = at;
+    idle_.push_back(node.slot);  // until it is remembered
   }
-  views_.Put(node.slot, node.volume, 1);
+  open_.Put(node.slot, node.volume, 1);
   return node;
 }
 
+uint64_t SessionNodes::NewSlot() {
+  while (idle_.size() >= kIdleViews) {
+    const auto oldest = views_.find(idle_.front());
+    idle_.pop_front();
+    if (oldest == views_.end() || oldest->second.lookups > 0) continue;
+    open_.Erase(oldest->first);
+    slots_.erase(oldest->second.at);
+    views_.erase(oldest);
+  }
+  if (views_.size() >= kHiddenSlot - 1)
+    throw Refused(ENFILE, "too many views open through one mount");
+  do {
+    newest_slot_ = newest_slot_ % (kHiddenSlot - 1) + 1;
+  } while (views_.contains(newest_slot_));
+  return newest_slot_;
+}
+
 void SessionNodes::Remember(uint64_t node_id) {
-  if (node_id >> kInoBits != 0 || !volume_->writable())
-    return;  // only unlinked files of a head are waiting for it
+  const uint64_t slot = node_id >> kInoBits;
+  if (slot == kHiddenSlot) return;
+  if (slot != 0) {
+    const std::lock_guard lock(views_mutex_);
+    if (const auto found = views_.find(slot); found != views_.end()) ++found->second.lookups;
+    return;
+  }
+  if (!volume_->writable()) return;  // only unlinked files of a head wait to be forgotten
   const std::lock_guard lock(lookups_mutex_);
   ++lookups_[node_id];
 }
 
 void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
-  if (node_id >> kInoBits != 0 || !volume_->writable()) return;
+  const uint64_t slot = node_id >> kInoBits;
+  if (slot == kHiddenSlot) return;
+  if (slot != 0) {
+    const std::lock_guard lock(views_mutex_);
+    const auto found = views_.find(slot);
+    if (found == views_.end()) return;
+    found->second.lookups -= std::min(count, found->second.lookups);
+    if (found->second.lookups == 0) idle_.push_back(slot);
+    return;
+  }
+  if (!volume_->writable()) return;
   {
     const std::lock_guard lock(lookups_mutex_);
     const auto found = lookups_.find(node_id);
@@ -76,7 +112,11 @@ void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
     }
     lookups_.erase(found);
   }
-  volume_->Forget(node_id);
+  try {
+    volume_->Forget(node_id);
+  } catch (const std::exception& error) {
+    spdlog::error("an unlinked inode did not end; it will at the next mount: {}", error.what());
+  }
 }
 
 }  // namespace rw

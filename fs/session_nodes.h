@@ -5,6 +5,7 @@
 // its own, and `.rewind` itself the last one.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -40,7 +41,7 @@ class SessionNodes {
   using OpenAt = std::function<std::shared_ptr<Volume>(std::string_view time)>;
 
   SessionNodes(std::shared_ptr<Volume> volume, OpenAt open_at)
-      : volume_(std::move(volume)), open_at_(std::move(open_at)), views_(kOpenViews) {}
+      : volume_(std::move(volume)), open_at_(std::move(open_at)), open_(kOpenViews) {}
 
   Volume& volume() { return *volume_; }
 
@@ -55,15 +56,23 @@ class SessionNodes {
 
  private:
   static constexpr size_t kOpenViews = 32;
+  static constexpr size_t kIdleViews = 1024;
+
+  struct View {
+    Instant at;
+    uint64_t lookups = 0;  // of all its inodes
+  };
+  uint64_t NewSlot();  // views_mutex_ held
 
   std::shared_ptr<Volume> volume_;
   OpenAt open_at_;
 
   std::mutex views_mutex_;  // guards what follows
   std::map<Instant, uint64_t> slots_;
-  std::unordered_map<uint64_t, Instant> instants_;
-  LruCache<uint64_t, std::shared_ptr<Volume>>
-      views_;  // open now; reopened by its instant when needed again
+  std::unordered_map<uint64_t, View> views_;
+  std::deque<uint64_t> idle_;  // slots that the kernel has forgotten; the oldest are freed
+  uint64_t newest_slot_ = 0;
+  LruCache<uint64_t, std::shared_ptr<Volume>> open_;  // opened again, by its instant, when needed
 
   std::mutex lookups_mutex_;                   // guards lookups_
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes

@@ -111,8 +111,10 @@ fuse_entry_param EntryOf(const struct stat& st, double seconds = kForever) {
 }
 
 void ReplyEntry(fuse_req_t req, const fuse_entry_param& entry) {
-  NodesOf(req).Remember(entry.ino);  // before the reply: the kernel may forget at once
-  if (fuse_reply_entry(req, &entry) != 0) NodesOf(req).Forget(entry.ino, 1);
+  SessionNodes& nodes = NodesOf(req);
+  nodes.Remember(entry.ino);  // before the reply: the kernel may forget at once
+  if (fuse_reply_entry(req, &entry) != 0)
+    nodes.Forget(entry.ino, 1);  // the request is gone, whatever happened
 }
 
 fuse_entry_param LookUp(fuse_req_t req, fuse_ino_t parent, std::string_view name) {
@@ -151,25 +153,12 @@ void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
 }
 
 void Forget(fuse_req_t req, fuse_ino_t node, uint64_t count) {
-  Guard(req, "forget", node, [&] {
-    try {
-      NodesOf(req).Forget(node, count);
-    } catch (const Refused& refused) {
-      spdlog::error("{}: forget of node {}: {}", StateOf(req).source, node, refused.what());
-    }
-    fuse_reply_none(req);
-  });
+  NodesOf(req).Forget(node, count);
+  fuse_reply_none(req);
 }
 
 void ForgetMulti(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
-  for (size_t i = 0; i < count; ++i) {
-    try {
-      NodesOf(req).Forget(forgets[i].ino, forgets[i].nlookup);
-    } catch (const Refused& refused) {
-      spdlog::error("{}: forget of node {}: {}", StateOf(req).source, forgets[i].ino,
-                    refused.what());
-    }
-  }
+  for (size_t i = 0; i < count; ++i) NodesOf(req).Forget(forgets[i].ino, forgets[i].nlookup);
   fuse_reply_none(req);
 }
 

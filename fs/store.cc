@@ -30,6 +30,7 @@ class StoreImpl : public Store {
  public:
   explicit StoreImpl(StoreOptions options)
       : root_(std::move(options.root)),
+        files_(options.files != nullptr ? options.files : FileLayer::Posix()),
         clock_(options.wall_clock ? std::move(options.wall_clock) : SystemClock),
         clock_file_(root_ / "clock") {}
 
@@ -68,14 +69,20 @@ class StoreImpl : public Store {
   void MakeSnapshot(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   void RollBack(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   bool HeadIsOpen(TimelineId timeline);
+  std::shared_ptr<Timeline> OpenTimeline(TimelineId timeline);  // null if it is not
   void WaitForOperations(TimelineId timeline);
+  // What a durable view or timeline starts from has to be as durable.
+  void SyncPlace(const Place& place);
+  void SyncBeforeFlush();
 
   std::shared_ptr<ViewVolume> OpenHead(const TimelineRecord& record, std::vector<View::Link> chain);
+  void CloseHead(TimelineId id, Timeline& timeline, ViewVolume* volume);
   uint64_t DiskBytes(TimelineId timeline);
   void DiscardTimeline(TimelineId id);
   std::vector<TimelineId> Unneeded(const std::string& without);
 
   std::filesystem::path root_;
+  FileLayer* files_;
   std::optional<RootLock> lock_;
   InstantClock clock_;
   std::mutex clock_file_mutex_;
@@ -88,15 +95,17 @@ class StoreImpl : public Store {
   std::unique_ptr<CatalogStore> catalog_;
   std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
 
-  std::mutex heads_mutex_;  // guards heads_ and open_views_
+  std::mutex heads_mutex_;  // guards what follows
   std::multiset<TimelineId>
       open_views_;  // the timelines that open fixed views read; their data stay
-  std::condition_variable head_closed_;
+  std::condition_variable head_changed_;
   struct Head {
     std::weak_ptr<ViewVolume> volume;    // who uses it
     std::shared_ptr<Timeline> timeline;  // for the store's own needs
   };
-  std::map<TimelineId, Head> heads_;  // an entry lives until its head is synced and destroyed
+  // An entry lives from before its head is opened until it is synced and destroyed.
+  std::map<TimelineId, Head> heads_;
+  std::set<TimelineId> unclean_;  // closed with something amiss: to be recovered when opened again
   std::atomic<CatalogStore*> catalog_for_sync_{nullptr};
   bool recovered_ = false;
 };
@@ -107,19 +116,20 @@ void StoreImpl::Recover() {
   if (error)
     throw Refused(error.value(),
                   "cannot make data root " + root_.string() + ": " + error.message());
-  const Superblock block = OpenSuperblock(root_);
+  CheckIsOurs(root_);  // before anything is written there
   lock_.emplace(root_);
+  const Superblock block = OpenSuperblock(root_);
   const auto clock_state = clock_file_.Read();
-  const bool clean = clock_state && clock_state->clean;
   if (clock_state) clock_.Observe(clock_state->floor);
   clock_file_.Write({clock_.last(), false});
 
-  FileLayer* files = FileLayer::Posix();
-  files->MakeDirectory(root_ / "journal");
-  segments_ = std::make_unique<SegmentReader>(files, root_ / "journal");
-  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncAll(); }});
-  context_ = {files, root_, index_.get(), segments_.get(), &clock_};
-  files->SyncDirectory(root_);
+  files_->MakeDirectory(root_ / "journal");
+  segments_ = std::make_unique<SegmentReader>(files_, root_ / "journal");
+  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
+  // An index that was lost is made again from the journals.
+  const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
+  context_ = {files_, root_, index_.get(), segments_.get(), &clock_};
+  files_->SyncDirectory(root_);
   catalog_ = std::make_unique<CatalogStore>(context_, clean);
   catalog_for_sync_ = catalog_.get();
   RecoverTimelines(clean);
@@ -157,21 +167,22 @@ void StoreImpl::RemoveLeftovers() {
       continue;
     spdlog::info("removing what is left of unfinished timeline {}", id);
     index_->DropTimeline(static_cast<TimelineId>(id));
+    index_->Flush();  // the number will be used again
     std::filesystem::remove_all(root_ / "journal" / name);
   }
 }
 
 StoreImpl::~StoreImpl() {
-  if (!recovered_) return;  // refused: nothing is touched
   try {
-    SyncAll();
-    index_->Flush();
-    catalog_for_sync_ = nullptr;
-    catalog_.reset();
-    index_.reset();
-    if (broken_.empty()) clock_file_.Write({clock_.last(), true});
+    if (recovered_) {
+      SyncAll();
+      index_->Flush();
+    }
+    index_.reset();  // may flush, which syncs the journals: before those go
+    if (recovered_ && broken_.empty() && unclean_.empty()) clock_file_.Write({clock_.last(), true});
   } catch (const std::exception& error) {
     spdlog::error("the store did not close in order; the next start recovers it: {}", error.what());
+    index_.reset();
   }
 }
 
@@ -187,9 +198,29 @@ void StoreImpl::SyncAll() {
   std::vector<std::shared_ptr<Timeline>> timelines;
   {
     const std::lock_guard lock(heads_mutex_);
-    for (const auto& [id, head] : heads_) timelines.push_back(head.timeline);
+    for (const auto& [id, head] : heads_) {
+      if (head.timeline) timelines.push_back(head.timeline);
+    }
   }
-  for (const auto& timeline : timelines) timeline->Sync();
+  std::exception_ptr failure;  // one volume's trouble is not the others'
+  for (const auto& timeline : timelines) {
+    try {
+      timeline->Sync();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+void StoreImpl::SyncBeforeFlush() {
+  // What could not be synced is refused by its journal from now on. Should the machine die too, the
+  // index knows of records that the journal lost; their data then fail their checksums.
+  try {
+    SyncAll();
+  } catch (const std::exception& error) {
+    spdlog::error("a journal could not be synced: {}", error.what());
+  }
 }
 
 bool StoreImpl::HeadIsOpen(TimelineId timeline) {
@@ -197,14 +228,20 @@ bool StoreImpl::HeadIsOpen(TimelineId timeline) {
   return heads_.contains(timeline);
 }
 
+std::shared_ptr<Timeline> StoreImpl::OpenTimeline(TimelineId timeline) {
+  const std::lock_guard lock(heads_mutex_);
+  const auto found = heads_.find(timeline);
+  return found == heads_.end() ? nullptr : found->second.timeline;
+}
+
 void StoreImpl::WaitForOperations(TimelineId timeline) {
-  std::shared_ptr<Timeline> open;
-  {
-    const std::lock_guard lock(heads_mutex_);
-    if (const auto found = heads_.find(timeline); found != heads_.end())
-      open = found->second.timeline;
+  if (const auto open = OpenTimeline(timeline)) const std::lock_guard lock(open->mutex());
+}
+
+void StoreImpl::SyncPlace(const Place& place) {
+  for (const View::Link& link : place.chain) {
+    if (const auto open = OpenTimeline(link.timeline)) open->Sync();
   }
-  if (open) const std::lock_guard lock(open->mutex());
 }
 
 StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<Instant> at) {
@@ -321,7 +358,8 @@ void StoreImpl::Create(const CreateRequest& request) {
         break;
     }
   } catch (...) {
-    if (!catalog_->timelines().contains(next_timeline)) DiscardTimeline(next_timeline);
+    if (!catalog_->timelines().contains(next_timeline) && !catalog_->uncertain())
+      DiscardTimeline(next_timeline);
     throw;
   }
 }
@@ -329,6 +367,7 @@ void StoreImpl::Create(const CreateRequest& request) {
 void StoreImpl::DiscardTimeline(TimelineId id) {
   segments_->Forget(id);
   index_->DropTimeline(id);
+  index_->Flush();          // the number will be used again
   std::error_code ignored;  // the next start tries again
   std::filesystem::remove_all(segments_->TimelineDirectory(id), ignored);
 }
@@ -351,6 +390,7 @@ void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
 void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& source,
                           VolumeRecord record) {
   const Place place = Resolve(source, request.at);
+  SyncPlace(place);
   TimelineRecord timeline = ForkTimeline(place);
   timeline.created = clock_.Next();
   record.role = Role::kClone;
@@ -379,6 +419,7 @@ void StoreImpl::MakeSnapshot(const CreateRequest& request, const VolumeRecord& s
                   "uid, gid and mode cannot be given for a snapshot volume: it is read-only");
   }
   const Place place = Resolve(source, request.at);
+  SyncPlace(place);
   record.role = Role::kSnapshot;
   record.created = clock_.Next();
   record.fixed_at = place.at;
@@ -397,6 +438,7 @@ void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& sourc
                              ": it is a snapshot volume, which never changes");
   }
   const Place place = Resolve(source, request.at);
+  SyncPlace(place);
   if (HeadIsOpen(source.timeline()))
     throw Refused(EBUSY, "cannot roll back " + source.name + ": it is in use");
   // The new volume shows what there was up to here; the old timeline gets no operation any more.
@@ -413,7 +455,7 @@ void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& sourc
 }
 
 void StoreImpl::Remove(const std::string& name) {
-  const std::lock_guard lock(catalog_mutex_);
+  std::unique_lock lock(catalog_mutex_);
   const VolumeRecord record = catalog_->Need(name);
   if (record.writable() && HeadIsOpen(record.timeline()))
     throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
@@ -426,6 +468,7 @@ void StoreImpl::Remove(const std::string& name) {
     change.put_timelines.push_back(dropped);
   }
   catalog_->Commit(change);
+  lock.unlock();  // it may take long, and nobody can reach them any more
   for (const TimelineId id : unneeded) DeleteTimelineData(id);
 }
 
@@ -437,10 +480,12 @@ std::vector<TimelineId> StoreImpl::Unneeded(const std::string& without) {
 void StoreImpl::DeleteTimelineData(TimelineId id) {
   segments_->Forget(id);
   index_->DropTimeline(id);
+  index_->Flush();
   // The files must not outlive the index's knowledge that they are gone, nor the other way round:
   // the catalog entry stays until both are.
   std::filesystem::remove_all(segments_->TimelineDirectory(id));
   context_.files->SyncDirectory(root_ / "journal");
+  const std::lock_guard lock(catalog_mutex_);
   catalog_->Commit({{}, {}, {}, {id}});
 }
 
@@ -502,24 +547,44 @@ std::shared_ptr<ViewVolume> StoreImpl::OpenHead(const TimelineRecord& record,
     const auto found = heads_.find(record.id);
     if (found == heads_.end()) break;
     if (auto head = found->second.volume.lock()) return head;
-    head_closed_.wait(lock);  // the last one is being destroyed
+    head_changed_.wait(lock);  // it is being opened, or the last one is being destroyed
   }
   const TimelineId id = record.id;
-  auto timeline = std::make_shared<Timeline>(context_, record, std::move(chain), true);
-  auto* opened = new ViewVolume(context_, timeline);
-  std::shared_ptr<ViewVolume> head(opened, [this, id](ViewVolume* volume) {
-    try {
-      volume->Sync();  // so that whatever the index flushes later is in the journal
-    } catch (const std::exception& error) {
-      spdlog::error("timeline {}: {}", id, error.what());
-    }
-    delete volume;
-    const std::lock_guard closing(heads_mutex_);
+  const bool clean = !unclean_.contains(id);
+  heads_[id] = {};
+  lock.unlock();  // recovery commits to the index, whose flush needs the mutex
+  std::shared_ptr<Timeline> timeline;
+  std::shared_ptr<ViewVolume> head;
+  try {
+    timeline = std::make_shared<Timeline>(context_, record, std::move(chain), clean);
+    head = {new ViewVolume(context_, timeline),
+            [this, id, timeline](ViewVolume* volume) { CloseHead(id, *timeline, volume); }};
+  } catch (...) {
+    lock.lock();
     heads_.erase(id);
-    head_closed_.notify_all();
-  });
+    head_changed_.notify_all();
+    throw;
+  }
+  lock.lock();
+  unclean_.erase(id);
   heads_[id] = {head, std::move(timeline)};
+  head_changed_.notify_all();
   return head;
+}
+
+void StoreImpl::CloseHead(TimelineId id, Timeline& timeline, ViewVolume* volume) {
+  bool clean = !timeline.pending();
+  try {
+    volume->Sync();  // so that whatever the index flushes later is in the journal
+  } catch (const std::exception& error) {
+    spdlog::error("timeline {}: {}", id, error.what());
+    clean = false;
+  }
+  delete volume;
+  const std::lock_guard lock(heads_mutex_);
+  if (!clean) unclean_.insert(id);
+  heads_.erase(id);
+  head_changed_.notify_all();
 }
 
 std::shared_ptr<Volume> StoreImpl::OpenVolume(const std::string& name) {

@@ -19,12 +19,15 @@
 
 namespace rw {
 
+class FileLayer;
 class Volume;
 
 struct StoreOptions {
   std::filesystem::path root;
   // The wall clock, in nanoseconds since the epoch. Replaced by tests; may step back and forth.
   std::function<uint64_t()> wall_clock;
+  // The file layer under the journals; null: the real one. Must outlive the store.
+  FileLayer* files = nullptr;
 };
 
 // What a new volume starts from.

@@ -38,16 +38,7 @@ void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
 }
 
 Superblock MakeStore(const std::filesystem::path& root) {
-  for (const std::string& name : FileLayer::Posix()->List(root)) {
-    // A crash while the store was made may have left these.
-    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found")
-      continue;
-    throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " +
-                                 kSuperblockName + " but holds " + name +
-                                 "; give an empty directory");
-  }
-  std::filesystem::permissions(root,
-                               std::filesystem::perms::owner_all);  // everybody's files are in it
+  std::filesystem::permissions(root, std::filesystem::perms::owner_all);  // all files are in it
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
@@ -59,6 +50,18 @@ Superblock MakeStore(const std::filesystem::path& root) {
 }
 
 }  // namespace
+
+void CheckIsOurs(const std::filesystem::path& root) {
+  if (std::filesystem::exists(root / kSuperblockName)) return;
+  for (const std::string& name : FileLayer::Posix()->List(root)) {
+    // A crash while the store was made may have left these.
+    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found")
+      continue;
+    throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " +
+                                 kSuperblockName + " but holds " + name +
+                                 "; give an empty directory");
+  }
+}
 
 Superblock OpenSuperblock(const std::filesystem::path& root) {
   std::ifstream in(root / kSuperblockName);

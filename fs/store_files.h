@@ -19,8 +19,11 @@ struct Superblock {
   uint64_t name_seed = 0;
 };
 
-// Reads the superblock, or makes a new store in an empty directory. Throws Refused: ENOTEMPTY,
-// EPROTONOSUPPORT, EIO.
+// Throws Refused(ENOTEMPTY) if the directory holds what is not rewind's. Writes nothing.
+void CheckIsOurs(const std::filesystem::path& root);
+
+// Under the root's lock. Reads the superblock, or makes a new store in an empty directory. Throws
+// Refused: ENOTEMPTY, EPROTONOSUPPORT, EIO.
 Superblock OpenSuperblock(const std::filesystem::path& root);
 
 // Held as long as the object lives. Throws Refused(EBUSY) if another process holds it.

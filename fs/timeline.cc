@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <cassert>
 
 #include "metadata/refused.h"
 
@@ -38,38 +39,46 @@ Instant Timeline::last_instant() const {
 
 void Timeline::Replay(const ScannedRecord& scanned) {
   RecordBody body = RecordBody::Decode(scanned.body, scanned.header.instant, record_.id);
-  totals_ = body.totals;
   Journal::Appended where;
   where.record = scanned.position;
   where.next = scanned.next;
   where.first_frame = scanned.position.offset + scanned.header.frames_offset();
   where.bytes = scanned.next.offset - scanned.position.offset;
-  Apply(scanned.header.instant, &body, where);
+  body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
+  Apply(scanned.header.instant, body, where);
 }
 
-void Timeline::Apply(Instant at, RecordBody* body, const Journal::Appended& where) {
-  body->mutations.Resolve(record_.id, where.record.segment, where.first_frame);
+void Timeline::Apply(Instant at, const RecordBody& body, const Journal::Appended& where) {
   std::optional<Sample> sample;
   if (where.record.offset == kSegmentHeaderBytes ||
       where.record.offset / kSampleBytes != where.next.offset / kSampleBytes) {
-    sample = Sample{where.record, body->totals};
+    sample = Sample{where.record, body.totals};
   }
-  context_.index->Commit(record_.id, at, body->mutations, {where.next, at, body->totals},
-                         where.bytes, sample);
+  context_.index->Commit(record_.id, at, body.mutations, {where.next, at, body.totals}, where.bytes,
+                         sample);
+  totals_ = body.totals;
+  for (const InodeMutation& m : body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);
+}
+
+bool Timeline::ApplyPending() {
+  if (!pending_) return false;
+  Apply(pending_->at, pending_->body, pending_->where);
+  pending_.reset();
+  return true;
 }
 
 Journal::Appended Timeline::Commit(Operation* operation) {
-  if (index_behind_)
-    throw Refused(EIO, "the index refused an operation earlier; reopen the volume");
+  assert(!pending_);
   const std::string body = operation->body.Encode(operation->instant, record_.id);
   const Journal::Appended where = journal_->Append(operation->type, operation->instant,
                                                    operation->unique, body, operation->data);
-  index_behind_ = true;
-  Apply(operation->instant, &operation->body, where);
-  index_behind_ = false;
-  totals_ = operation->body.totals;
-  for (const InodeMutation& m : operation->body.mutations.inodes)
-    next_ino_ = std::max(next_ino_, m.ino + 1);
+  operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
+  try {
+    Apply(operation->instant, operation->body, where);
+  } catch (...) {
+    pending_ = Pending{operation->instant, operation->body, where};
+    throw;
+  }
   return where;
 }
 

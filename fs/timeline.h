@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 
 #include "fs/journal.h"
@@ -50,16 +51,23 @@ class Timeline {
     RecordBody body;  // totals: of the timeline, after the operation
     std::span<const char> data;
   };
+  // An operation that got into the journal but not into the index is committed first, before
+  // anything else may be; true if there was one. It was answered with an error, yet it is done:
+  // whoever caches must look again.
+  bool ApplyPending();
+
   // Journal first, index second. `operation.body.mutations` is resolved when it returns; where the
   // data went is returned.
   Journal::Appended Commit(Operation* operation);
 
   // Everything committed before the call survives the machine when this returns.
   void Sync() { journal_->Sync(); }
+  JournalPosition end() const { return journal_->end(); }
+  bool pending() const { return pending_.has_value(); }
 
  private:
   void Replay(const ScannedRecord& record);
-  void Apply(Instant at, RecordBody* body, const Journal::Appended& where);
+  void Apply(Instant at, const RecordBody& body, const Journal::Appended& where);
 
   StoreContext context_;
   TimelineRecord record_;
@@ -69,8 +77,12 @@ class Timeline {
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;
-  bool index_behind_ =
-      false;  // a record is in the journal but not in the index: nothing more may be committed
+  struct Pending {
+    Instant at;
+    RecordBody body;  // resolved
+    Journal::Appended where;
+  };
+  std::optional<Pending> pending_;
 };
 
 }  // namespace rw

@@ -11,6 +11,7 @@ Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType ty
     : volume_(volume) {
   if (!volume->writable()) throw Refused(EROFS, "this view of the volume is read-only");
   lock_ = std::unique_lock(volume->mutex());
+  if (volume->timeline_->ApplyPending()) volume->DropCaches();
   operation_.type = type;
   operation_.instant = volume->timeline_->NextInstant();
   operation_.unique = caller.unique;

@@ -81,6 +81,7 @@ class ViewVolume : public Volume {
   void CacheInode(Ino ino, const std::optional<Inode>& inode);
   void CacheChunk(Ino ino, uint64_t chunk, ChunkMap map);
   void LoadOrphans();
+  void DropCaches();
   uint64_t AllocatedFrom(Ino ino, const Inode& inode, uint64_t offset);
   bool IsAncestor(Ino ancestor, Ino dir);  // or the same
 

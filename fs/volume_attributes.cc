@@ -78,6 +78,14 @@ void ViewVolume::LoadOrphans() {
   }
 }
 
+void ViewVolume::DropCaches() {
+  ++changes_;
+  inodes_.Clear();
+  chunks_.Clear();
+  orphans_.clear();
+  LoadOrphans();
+}
+
 void ViewVolume::Forget(Ino ino) {
   if (timeline_ == nullptr) return;
   {

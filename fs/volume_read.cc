@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t kCachedInodes = 1 << 15;
 constexpr size_t kCachedExtents = 1 << 19;  // over all cached chunks
+// Fixed views come by the dozen, and their reads stay in the kernel's cache.
+constexpr size_t kCachedInodesOfFixedView = 1 << 12;
+constexpr size_t kCachedExtentsOfFixedView = 1 << 16;
 
 }  // namespace
 
@@ -30,8 +33,8 @@ ViewVolume::ViewVolume(const StoreContext& context, View view, Totals totals)
       fixed_view_(std::move(view)),
       view_(&*fixed_view_),
       fixed_totals_(totals),
-      inodes_(kCachedInodes),
-      chunks_(kCachedExtents) {}
+      inodes_(kCachedInodesOfFixedView),
+      chunks_(kCachedExtentsOfFixedView) {}
 
 Instant ViewVolume::last_instant() const {
   return timeline_ != nullptr ? timeline_->last_instant() : view_->at();

@@ -117,7 +117,8 @@ class RocksIndex : public Index {
       rocksdb::FlushOptions options;
       options.wait = false;
       options.allow_write_stall = true;
-      Check(db_->Flush(options));
+      db_->Flush(options)
+          .PermitUncheckedError();  // the commit is done; RocksDB flushes by itself as well
     }
   }
 

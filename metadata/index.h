@@ -55,7 +55,7 @@ class Index {
   struct Options {
     std::filesystem::path path;
     uint64_t name_seed = 0;              // for NameCookie
-    std::function<void()> before_flush;  // called from RocksDB's threads
+    std::function<void()> before_flush;  // called from RocksDB's threads; must not throw
   };
   struct Version {
     Instant at;

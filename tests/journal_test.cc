@@ -11,68 +11,12 @@
 
 #include "metadata/refused.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/watched_files.h"
 
 namespace rw {
 namespace {
 
 constexpr TimelineId kTimeline = 7;
-
-// Passes on to the real layer; fails or counts what a test asks for.
-class WatchedFiles : public FileLayer {
- public:
-  int fail_allocations = 0;
-  int fail_writes = 0;
-  bool fail_syncs = false;
-  std::atomic<int> syncs{0};
-
-  std::unique_ptr<File> Open(const std::filesystem::path& path, Mode mode) override {
-    return std::make_unique<WatchedFile>(this, Posix()->Open(path, mode));
-  }
-  void Remove(const std::filesystem::path& path) override { Posix()->Remove(path); }
-  void MakeDirectory(const std::filesystem::path& path) override { Posix()->MakeDirectory(path); }
-  void SyncDirectory(const std::filesystem::path& path) override { Posix()->SyncDirectory(path); }
-  std::vector<std::string> List(const std::filesystem::path& path) override {
-    return Posix()->List(path);
-  }
-
- private:
-  class WatchedFile : public File {
-   public:
-    WatchedFile(WatchedFiles* watch, std::unique_ptr<File> file)
-        : watch_(watch), file_(std::move(file)) {}
-    void WriteAt(std::span<const iovec> parts, uint64_t offset) override {
-      if (watch_->fail_writes > 0) {
-        --watch_->fail_writes;
-        file_->WriteAt(parts.first(1), offset);  // a part of it gets there
-        throw Refused(ENOSPC, "no space");
-      }
-      file_->WriteAt(parts, offset);
-    }
-    size_t ReadAt(std::span<char> out, uint64_t offset) override {
-      return file_->ReadAt(out, offset);
-    }
-    void Allocate(uint64_t bytes) override {
-      if (watch_->fail_allocations > 0) {
-        --watch_->fail_allocations;
-        throw Refused(ENOSPC, "no space");
-      }
-      file_->Allocate(bytes);
-    }
-    void Zero(uint64_t offset, uint64_t length) override { file_->Zero(offset, length); }
-    void Truncate(uint64_t bytes) override { file_->Truncate(bytes); }
-    void SyncData() override {
-      ++watch_->syncs;
-      if (watch_->fail_syncs) throw Refused(EIO, "sync failed");
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));  // as a disk takes its time
-      file_->SyncData();
-    }
-    uint64_t Size() override { return file_->Size(); }
-
-   private:
-    WatchedFiles* watch_;
-    std::unique_ptr<File> file_;
-  };
-};
 
 struct Entry {
   Instant instant;
@@ -118,7 +62,7 @@ class JournalTest : public ::testing::Test {
   }
 
   testing::TempDir temp_;
-  WatchedFiles files_;
+  testing::WatchedFiles files_;
   uint64_t last_instant_ = 1000;
   std::vector<Entry> written_, recovered_;
 };
