@@ -72,7 +72,7 @@ check_sanitized() {
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 >/dev/null
   cmake --build "$dir" --target unit_tests
   # RocksDB comes without instrumentation, so containers that cross into it cannot be checked.
-  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 REWIND_TEST_SCALE=small \
+  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     "$dir/tests/unit_tests" --gtest_brief=1
 }
 
