@@ -13,11 +13,27 @@ namespace {
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
 // files.
-uint64_t SegmentCapacity(uint32_t number, uint64_t record_bytes) {
-  const uint64_t planned =
-      std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
+uint64_t PlannedCapacity(uint32_t number) {
+  return std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
+}
+
+uint64_t NeededCapacity(uint64_t record_bytes) {
   const uint64_t needed = kSegmentHeaderBytes + record_bytes + kRecordHeaderBytes;
-  return std::max(planned, (needed + kMinSegmentBytes - 1) / kMinSegmentBytes * kMinSegmentBytes);
+  return (needed + kMinSegmentBytes - 1) / kMinSegmentBytes * kMinSegmentBytes;
+}
+
+// Allocates `planned` bytes, or fewer on a disk that is nearly full, but at least `needed`; returns
+// how many.
+uint64_t AllocateWhatFits(File* file, uint64_t planned, uint64_t needed) {
+  for (uint64_t capacity = std::max(planned, needed);; capacity = std::max(capacity / 2, needed)) {
+    try {
+      file->Allocate(capacity);
+      return capacity;
+    } catch (const Refused& refused) {
+      if (refused.error() != ENOSPC || capacity == needed) throw;
+      file->Truncate(0);  // a part may have been allocated
+    }
+  }
 }
 
 iovec Part(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
@@ -160,11 +176,12 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   header.number = end().segment + 1;
   header.generation = instant.ns;
   const auto path = directory_ / SegmentFileName(header.number);
-  const uint64_t capacity = SegmentCapacity(header.number, record_bytes);
+  uint64_t capacity = 0;
   std::shared_ptr<File> file;
   try {
     file = files_->Open(path, FileLayer::Mode::kCreate);
-    file->Allocate(capacity);
+    capacity =
+        AllocateWhatFits(file.get(), PlannedCapacity(header.number), NeededCapacity(record_bytes));
     const std::string bytes = header.Encode();
     const iovec part = Part(bytes);
     file->WriteAt({&part, 1}, 0);

@@ -191,17 +191,28 @@ TEST_F(JournalTest, AFailedWriteIsAsIfItHadNeverBeen) {
 TEST_F(JournalTest, AFullDiskRefusesTheOperationAndLaterGoesOn) {
   auto journal = Open();
   Append(journal.get(), 40000);
-  files_.fail_allocations = 1;
+  files_.largest_allocation = 0;
   try {
     journal->Append(RecordType::kWrite, Instant{++last_instant_}, 0, "b", std::string(40000, 'x'));
     FAIL() << "appended without space";
   } catch (const Refused& refused) {
     EXPECT_EQ(refused.error(), ENOSPC);
   }
+  files_.largest_allocation = UINT64_MAX;
   Append(journal.get(), 40000);
   journal.reset();
   Open();
   ExpectRecovered(2);
+}
+
+TEST_F(JournalTest, ADiskThatIsNearlyFullIsUsedToItsEnd) {
+  auto journal = Open();
+  files_.largest_allocation = 128 << 10;
+  for (int i = 0; i < 100; ++i)
+    Append(journal.get(), 30000);  // unhindered, segments would be far larger by now
+  journal.reset();
+  Open();
+  ExpectRecovered(100);
 }
 
 TEST_F(JournalTest, AfterAFailedSyncNothingIsPromisedAnyMore) {

@@ -19,7 +19,7 @@ namespace rw::testing {
 // Passes on to the real layer; fails or counts what a test asks for.
 class WatchedFiles : public FileLayer {
  public:
-  int fail_allocations = 0;
+  uint64_t largest_allocation = UINT64_MAX;  // larger ones fail
   int fail_writes = 0;
   bool fail_syncs = false;
   std::atomic<int> syncs{0};
@@ -60,10 +60,7 @@ class WatchedFiles : public FileLayer {
       return file_->ReadAt(out, offset);
     }
     void Allocate(uint64_t bytes) override {
-      if (watch_->fail_allocations > 0) {
-        --watch_->fail_allocations;
-        throw Refused(ENOSPC, "no space");
-      }
+      if (bytes > watch_->largest_allocation) throw Refused(ENOSPC, "no space");
       file_->Allocate(bytes);
     }
     void Zero(uint64_t offset, uint64_t length) override { file_->Zero(offset, length); }
