@@ -358,8 +358,11 @@ void StoreImpl::Create(const CreateRequest& request) {
         break;
     }
   } catch (...) {
-    if (!catalog_->timelines().contains(next_timeline) && !catalog_->uncertain())
+    // Most refusals come before anything was made; then there is nothing to flush the index for.
+    if (!catalog_->timelines().contains(next_timeline) && !catalog_->uncertain() &&
+        std::filesystem::exists(segments_->TimelineDirectory(next_timeline))) {
       DiscardTimeline(next_timeline);
+    }
     throw;
   }
 }
