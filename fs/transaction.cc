@@ -121,14 +121,7 @@ void Transaction::Commit(std::span<const char> data) {
     volume_->chunks_.EraseRange({ino, chunk + 1}, {ino + 1, 0});
   }
   for (auto& [key, map] : chunks_) {
-    std::vector<Extent> extents = map.extents();
-    for (Extent& extent : extents) {
-      if (extent.segment != Extent::kThisRecord) continue;
-      extent.timeline = timeline.record().id;
-      extent.segment = where.record.segment;
-      extent.frame_position += where.first_frame;
-    }
-    map.Assign(std::move(extents));
+    map.Resolve(timeline.record().id, where.record.segment, where.first_frame);
     volume_->CacheChunk(key.first, key.second, std::move(map));
   }
 }

@@ -76,6 +76,16 @@ Extent Extent::Slice(uint32_t from, uint32_t to) const {
   return part;
 }
 
+void ResolveExtents(std::vector<Extent>* extents, TimelineId own, uint32_t segment,
+                    uint32_t first_frame_position) {
+  for (Extent& extent : *extents) {
+    if (extent.segment != Extent::kThisRecord) continue;
+    extent.timeline = own;
+    extent.segment = segment;
+    extent.frame_position += first_frame_position;
+  }
+}
+
 std::string ChunkVersion::Encode(TimelineId own) const {
   std::string out;
   PutVarint(&out, (depth << 1) | (full ? 1 : 0));

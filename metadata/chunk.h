@@ -45,6 +45,10 @@ struct Extent {
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 
+// Turns extents that mean "the data of this record" into where those data are.
+void ResolveExtents(std::vector<Extent>* extents, TimelineId own, uint32_t segment,
+                    uint32_t first_frame_position);
+
 // One version of a chunk.
 struct ChunkVersion {
   bool full = false;
@@ -69,6 +73,9 @@ class ChunkMap {
 
   const std::vector<Extent>& extents() const { return extents_; }
   uint64_t allocated() const;
+  void Resolve(TimelineId timeline, uint32_t segment, uint32_t first_frame_position) {
+    ResolveExtents(&extents_, timeline, segment, first_frame_position);
+  }
   void Assign(std::vector<Extent> sorted) { extents_ = std::move(sorted); }
 
   uint32_t depth = 0;  // of the newest version in the head's timeline

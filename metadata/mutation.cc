@@ -112,12 +112,7 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
 
 void Mutations::Resolve(TimelineId own, uint32_t segment, uint32_t first_frame_position) {
   for (ChunkMutation& m : chunks) {
-    for (Extent& extent : m.version.extents) {
-      if (extent.segment != Extent::kThisRecord) continue;
-      extent.timeline = own;
-      extent.segment = segment;
-      extent.frame_position += first_frame_position;
-    }
+    ResolveExtents(&m.version.extents, own, segment, first_frame_position);
   }
 }
 
