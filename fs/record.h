@@ -36,6 +36,7 @@ enum class RecordType : uint8_t {
   kRemoveXattr = 13,
   kForget = 14,  // unlinked inodes end
   kCatalog = 15,
+  kCreateUnnamed = 16,  // O_TMPFILE
 };
 
 inline constexpr uint8_t kRecordVersion = 1;

@@ -48,7 +48,8 @@ class FuseSession : public Session {
  public:
   FuseSession(std::shared_ptr<Volume> volume, SessionOptions options)
       : mountpoint_(options.mountpoint),
-        state_{SessionNodes(std::move(volume), std::move(options.open_at)), options.source} {
+        state_(std::move(volume), std::move(options.open_at), options.source),
+        flags_(options.flags) {
     state_.nodes.volume().ForgetAll();  // no kernel knows anything of it yet
     MountNow();
     try {
@@ -105,7 +106,7 @@ class FuseSession : public Session {
       throw Refused(-result, "libfuse refused the descriptor");
     }
     const unsigned long flags =
-        MS_NOSUID | MS_NODEV | MS_NOATIME |
+        flags_ | MS_NOATIME |
         (state_.nodes.volume().writable() ? 0UL : static_cast<unsigned long>(MS_RDONLY));
     const std::string data = "fd=" + std::to_string(fd) +
                              ",rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other";
@@ -124,9 +125,10 @@ class FuseSession : public Session {
     return read(fd, buffer, size);
   }
 
-  static ssize_t WriteReply(int fd, iovec* parts, int count, void*) {
+  static ssize_t WriteReply(int fd, iovec* parts, int count, void* state) {
     if (CurrentRequest().opcode == kInitOpcode && count >= 2) {
-      init_.EditReply(parts[0].iov_base, parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+      static_cast<SessionState*>(state)->agreed_flags =
+          init_.EditReply(parts[0].iov_base, parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
     }
     return writev(fd, parts, count);
   }
@@ -152,7 +154,7 @@ class FuseSession : public Session {
       if (received == -EINTR || received == -EAGAIN) continue;
       if (received <= 0) break;
       if (--idle_ == 0) StartThread();
-      CurrentRequest() = ParseRawRequest(buffer.mem, buffer.size);
+      CurrentRequest() = TranslateRequest(buffer.mem, &buffer.size, state_.agreed_flags);
       if (CurrentRequest().opcode == kInitOpcode) init_.SawRequest(buffer.mem, buffer.size);
       fuse_session_process_buf(session_, &buffer);
       ++idle_;
@@ -196,6 +198,7 @@ class FuseSession : public Session {
 
   std::string mountpoint_;
   SessionState state_;
+  const unsigned long flags_;  // of mount(2)
   fuse_session* session_ = nullptr;
   std::atomic<int> idle_{0};
   std::atomic<size_t> finished_{0};

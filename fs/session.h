@@ -1,6 +1,8 @@
 // A FUSE mount of one volume: the kernel's requests in, operations on the volume out.
 #pragma once
 
+#include <sys/mount.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +18,9 @@ struct SessionOptions {
   // Opens the volume as of a time in text (see metadata/time_text.h), for `.rewind/<time>`; throws
   // Refused.
   std::function<std::shared_ptr<Volume>(std::string_view time)> open_at;
+  // What the mount withholds, as MS_… of mount(2); access times never change and fixed views are
+  // read-only, whatever this says.
+  unsigned long flags = MS_NOSUID | MS_NODEV;
 };
 
 // Thread safety: all methods may be called from any thread. The session serves requests on threads

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "fs/acl.h"
 #include "fs/session_request.h"
 #include "metadata/refused.h"
 
@@ -28,7 +29,8 @@ SessionNodes& NodesOf(fuse_req_t req) { return StateOf(req).nodes; }
 
 Caller CallerOf(fuse_req_t req) {
   const fuse_ctx* context = fuse_req_ctx(req);
-  return {context->uid, context->gid, static_cast<uint32_t>(context->pid), CurrentRequest().unique};
+  return {context->uid, context->gid, static_cast<uint32_t>(context->pid), CurrentRequest().unique,
+          context->umask};
 }
 
 // The one place where errors become errnos. Ordinary refusals are the application's affair; damage
@@ -110,11 +112,16 @@ fuse_entry_param EntryOf(const struct stat& st, double seconds = kForever) {
   return entry;
 }
 
-void ReplyEntry(fuse_req_t req, const fuse_entry_param& entry) {
+// Replies with what makes the kernel know a node.
+template <typename Reply>
+void ReplyNode(fuse_req_t req, fuse_ino_t node, Reply reply) {
   SessionNodes& nodes = NodesOf(req);
-  nodes.Remember(entry.ino);  // before the reply: the kernel may forget at once
-  if (fuse_reply_entry(req, &entry) != 0)
-    nodes.Forget(entry.ino, 1);  // the request is gone, whatever happened
+  nodes.Remember(node);                     // before the reply: the kernel may forget at once
+  if (reply() != 0) nodes.Forget(node, 1);  // the request is gone, whatever happened
+}
+
+void ReplyEntry(fuse_req_t req, const fuse_entry_param& entry) {
+  ReplyNode(req, entry.ino, [&] { return fuse_reply_entry(req, &entry); });
 }
 
 fuse_entry_param LookUp(fuse_req_t req, fuse_ino_t parent, std::string_view name) {
@@ -407,10 +414,8 @@ void ReplyXattr(fuse_req_t req, std::string_view value, size_t size) {
 void GetXattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t size) {
   Guard(req, "getxattr", id, [&] {
     const Node node = NodesOf(req).Find(id);
-    if (std::string_view(name).starts_with("system.")) {
-      fuse_reply_err(req, EOPNOTSUPP);
-      return;
-    }
+    if (std::string_view(name).starts_with("system.") && name != kAccessAcl && name != kDefaultAcl)
+      throw Refused(EOPNOTSUPP, "of system xattrs, only ACLs are kept");
     const auto value = node.hidden() ? std::nullopt : node.volume->GetXattr(node.ino, name);
     if (value) {
       ReplyXattr(req, *value, size);
@@ -436,7 +441,8 @@ void SetXattr(fuse_req_t req, fuse_ino_t id, const char* name, const char* value
               int flags) {
   Guard(req, "setxattr", id, [&] {
     const Node node = FindForChange(req, id);
-    node.volume->SetXattr(CallerOf(req), node.ino, name, {value, size}, flags);
+    node.volume->SetXattr(CallerOf(req), node.ino, name, {value, size}, flags,
+                          CurrentRequest().kill_sgid);
     fuse_reply_err(req, 0);
   });
 }
@@ -484,15 +490,29 @@ void CopyFileRange(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file
 // Open files have no state here; told so once, the kernel no longer asks. Creating is then lookup
 // and mknod.
 void OpenIsNotNeeded(fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, ENOSYS); }
-void CreateIsNotNeeded(fuse_req_t req, fuse_ino_t, const char*, mode_t, fuse_file_info*) {
-  fuse_reply_err(req, ENOSYS);
+
+// All creates are of O_TMPFILE's unnamed files, but for the first, which is told that it is not
+// needed.
+void Create(fuse_req_t req, fuse_ino_t parent, const char*, mode_t mode, fuse_file_info* file) {
+  if (!CurrentRequest().unnamed) {
+    fuse_reply_err(req, ENOSYS);
+    return;
+  }
+  Guard(req, "tmpfile", parent, [&] {
+    const Node dir = FindForChange(req, parent);
+    const InodeAttr made = dir.volume->CreateUnnamed(CallerOf(req), dir.ino, mode);
+    const fuse_entry_param entry = EntryOf(StatOf(dir.IdOf(made.ino), made.inode));
+    file->keep_cache = 1;  // as the kernel does for files that it does not ask to open
+    ReplyNode(req, entry.ino, [&] { return fuse_reply_create(req, &entry, file); });
+  });
 }
 
 void Init(void*, fuse_conn_info* connection) {
   constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                                FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                                FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT |
-                               FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+                               FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA |
+                               FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
   connection->want =
       connection->capable & kWanted;  // and nothing of what libfuse would ask for by itself
   connection->max_write = kMaxWriteBytes;
@@ -518,7 +538,7 @@ fuse_lowlevel_ops MakeOperations() {
   ops.rename = Rename;
   ops.link = Link;
   ops.open = OpenIsNotNeeded;
-  ops.create = CreateIsNotNeeded;
+  ops.create = Create;
   ops.opendir = OpenIsNotNeeded;
   ops.read = Read;
   ops.write = Write;

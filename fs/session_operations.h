@@ -2,6 +2,8 @@
 // one reply.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 
 #include "fs/session_nodes.h"
@@ -12,8 +14,12 @@ namespace rw {
 
 // The user data of a FUSE session.
 struct SessionState {
+  SessionState(std::shared_ptr<Volume> volume, SessionNodes::OpenAt open_at, std::string name)
+      : nodes(std::move(volume), std::move(open_at)), source(std::move(name)) {}
+
   SessionNodes nodes;
-  std::string source;  // for log lines
+  std::string source;                     // for log lines
+  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
 };
 
 const fuse_lowlevel_ops& SessionOperations();

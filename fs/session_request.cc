@@ -14,9 +14,22 @@ bool ReadAt(const void* bytes, size_t size, size_t offset, T* out) {
   return true;
 }
 
+// Drops the part of a setxattr request that libfuse does not expect between the fixed fields and
+// the name.
+void ShortenSetXattr(void* bytes, size_t* size, fuse_in_header header) {
+  constexpr size_t kFrom = sizeof(header) + FUSE_COMPAT_SETXATTR_IN_SIZE;
+  constexpr size_t kDropped = sizeof(fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+  auto* at = static_cast<char*>(bytes);
+  std::memmove(at + kFrom, at + kFrom + kDropped, *size - kFrom - kDropped);
+  *size -= kDropped;
+  header.len = static_cast<uint32_t>(*size);
+  std::memcpy(bytes, &header, sizeof(header));
+}
+
 }  // namespace
 
-RawRequest ParseRawRequest(const void* bytes, size_t size) {
+RawRequest TranslateRequest(void* bytes, size_t* size_in_out, uint32_t agreed) {
+  const size_t size = *size_in_out;
   RawRequest request;
   fuse_in_header header;
   if (!ReadAt(bytes, size, 0, &header)) return request;
@@ -24,10 +37,19 @@ RawRequest ParseRawRequest(const void* bytes, size_t size) {
   request.unique = header.unique;
   fuse_write_in write;
   fuse_setattr_in setattr;
+  fuse_setxattr_in setxattr;
   if (header.opcode == FUSE_WRITE && ReadAt(bytes, size, sizeof(header), &write)) {
     request.kill_suid_sgid = (write.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
   } else if (header.opcode == FUSE_SETATTR && ReadAt(bytes, size, sizeof(header), &setattr)) {
     request.kill_suid_sgid = (setattr.valid & FATTR_KILL_SUIDGID) != 0;
+  } else if (header.opcode == FUSE_SETXATTR && (agreed & FUSE_SETXATTR_EXT) != 0 &&
+             ReadAt(bytes, size, sizeof(header), &setxattr)) {
+    request.kill_sgid = (setxattr.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
+    ShortenSetXattr(bytes, size_in_out, header);
+  } else if (header.opcode == FUSE_TMPFILE) {
+    request.unnamed = true;
+    header.opcode = FUSE_CREATE;
+    std::memcpy(bytes, &header, sizeof(header));
   }
   return request;
 }
@@ -50,19 +72,21 @@ void InitExchange::SawRequest(const void* bytes, size_t size) {
   offered = init.flags;
 }
 
-void InitExchange::EditReply(void* header, size_t header_size, void* body, size_t body_size) const {
+uint32_t InitExchange::EditReply(void* header, size_t header_size, void* body,
+                                 size_t body_size) const {
   fuse_out_header out;
   if (unique == 0 || !ReadAt(header, header_size, 0, &out) || out.unique != unique ||
       out.error != 0)
-    return;
+    return 0;
   fuse_init_out init;
   const size_t flags_end = offsetof(fuse_init_out, flags) + sizeof(init.flags);
-  if (body_size < flags_end || (offered & FUSE_HANDLE_KILLPRIV_V2) == 0) return;
+  if (body_size < flags_end) return 0;
   auto* flags = static_cast<char*>(body) + offsetof(fuse_init_out, flags);
   uint32_t value;
   std::memcpy(&value, flags, sizeof(value));
-  value |= FUSE_HANDLE_KILLPRIV_V2;
+  value |= offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
   std::memcpy(flags, &value, sizeof(value));
+  return value;
 }
 
 }  // namespace rw

@@ -48,6 +48,8 @@ void Transaction::TouchDirectory(Ino dir, int delta) {
   inode.allocated = inode.size;
 }
 
+void Transaction::Adopt(Ino ino) { operation_.body.mutations.adopted.push_back(ino); }
+
 void Transaction::DropLink(Ino ino) {
   Inode& inode = Stage(ino);
   inode.ctime = now();
@@ -72,7 +74,7 @@ void Transaction::DropCapability(Ino ino) {
   Inode& inode = Stage(ino);
   if (!inode.has_capability) return;
   inode.has_capability = false;
-  PutXattr(ino, "security.capability", std::nullopt);
+  PutXattr(ino, kCapabilityXattr, std::nullopt);
 }
 
 void Transaction::ClearSuidSgid(Ino ino) {
@@ -115,6 +117,7 @@ void Transaction::Commit(std::span<const char> data) {
       volume_->orphans_.insert(m.ino);
     }
   }
+  for (const Ino ino : mutations.adopted) volume_->orphans_.erase(ino);
   for (const auto& [ino, size] : cuts_) {
     const uint64_t chunk = size / kChunkBytes;
     if (ChunkMap* map = volume_->chunks_.Find({ino, chunk})) map->CutAt(size - chunk * kChunkBytes);

@@ -33,6 +33,8 @@ class Transaction {
   void EndName(Ino parent, std::string_view name);
   // A directory has got or lost a name (`delta` = 1, -1, or 0).
   void TouchDirectory(Ino dir, int delta);
+  // The inode had no name and gets one.
+  void Adopt(Ino ino);
   // The inode has lost a name: ctime, and nlink.
   void DropLink(Ino ino);
 

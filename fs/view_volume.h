@@ -15,6 +15,7 @@
 
 namespace rw {
 
+class Acl;
 class Transaction;
 
 class ViewVolume : public Volume {
@@ -39,6 +40,7 @@ class ViewVolume : public Volume {
 
   InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode,
                    uint32_t rdev, std::string_view target) override;
+  InodeAttr CreateUnnamed(const Caller& caller, Ino parent, uint32_t mode) override;
   void Unlink(const Caller& caller, Ino parent, std::string_view name) override;
   void Rmdir(const Caller& caller, Ino parent, std::string_view name) override;
   void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
@@ -53,7 +55,7 @@ class ViewVolume : public Volume {
   uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
                      uint64_t to_offset, uint64_t length) override;
   void SetXattr(const Caller& caller, Ino ino, std::string_view name, std::string_view value,
-                int flags) override;
+                int flags, bool kill_sgid) override;
   void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) override;
 
   void Forget(Ino ino) override;
@@ -91,6 +93,12 @@ class ViewVolume : public Volume {
     std::vector<std::pair<Extent, uint64_t>> extents;  // and where each begins in the file
   };
   Plan PlanRead(Ino ino, uint64_t offset, uint64_t length);
+
+  // A new inode in `dir`, with what it inherits from it.
+  Inode& StageNewIn(Transaction* change, const Caller& caller, Ino parent, Ino ino, uint32_t mode);
+  void SetAcl(Transaction* change, Ino ino, std::string_view name, std::string_view value,
+              bool kill_sgid);
+  Acl NeedAcl(Ino ino, std::string_view name);
 
   void ResizeFile(Transaction* change, Ino ino, uint64_t size);
   void AddCut(Transaction* change, Ino ino, uint64_t size);

@@ -31,6 +31,7 @@ struct Caller {
   uint32_t gid = 0;
   uint32_t pid = 0;
   uint64_t unique = 0;  // the FUSE request's number
+  uint32_t umask = 0;   // taken from what it creates, unless the directory has a default ACL
 };
 
 struct DirEntry {
@@ -60,6 +61,7 @@ struct VolumeUsage {
   uint64_t disk_bytes = 0, disk_free_bytes = 0;  // of the disk under the data root
 };
 
+inline constexpr std::string_view kCapabilityXattr = "security.capability";
 inline constexpr uint64_t kMaxFileSize = INT64_MAX;
 inline constexpr size_t kMaxNameBytes = 255;
 inline constexpr uint64_t kFirstCookie = 16;  // below: reserved for "." and ".."
@@ -92,11 +94,17 @@ class Volume {
   // `mode` carries the type (S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, …); `target` is a symlink's.
   virtual InodeAttr Create(const Caller& caller, Ino parent, std::string_view name, uint32_t mode,
                            uint32_t rdev = 0, std::string_view target = {}) = 0;
+  // A regular file that has no name yet and ends when it is forgotten, unless Link gives it one
+  // (O_TMPFILE). `parent` lends it group and ACLs.
+  virtual InodeAttr CreateUnnamed(const Caller& caller, Ino parent, uint32_t mode) = 0;
   virtual void Unlink(const Caller& caller, Ino parent, std::string_view name) = 0;
   virtual void Rmdir(const Caller& caller, Ino parent, std::string_view name) = 0;
-  // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE; else EINVAL.
+  // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT (a device 0:0 is left at the old
+  // name); EXCHANGE with another is EINVAL, as are others.
   virtual void Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
                       std::string_view new_name, unsigned flags) = 0;
+  // Also gives a name to an inode that has none: the kernel sees to it that this happens to
+  // O_TMPFILE files only.
   virtual InodeAttr Link(const Caller& caller, Ino ino, Ino new_parent,
                          std::string_view new_name) = 0;
 
@@ -113,10 +121,13 @@ class Volume {
   // source).
   virtual uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
                              uint64_t to_offset, uint64_t length) = 0;
-  // `flags`: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA).
+  // `flags`: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). Of "system." names, ACLs are kept
+  // (fs/acl.h; EINVAL for an invalid one) and change the mode, others are EOPNOTSUPP. `kill_sgid`:
+  // the caller is not of the file's group, so a new access ACL takes setgid away.
   virtual void SetXattr(const Caller& caller, Ino ino, std::string_view name,
-                        std::string_view value, int flags) = 0;
-  virtual void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) = 0;  // ENODATA
+                        std::string_view value, int flags, bool kill_sgid = false) = 0;
+  // ENODATA if there is none; an ACL that is not there needs no removing.
+  virtual void RemoveXattr(const Caller& caller, Ino ino, std::string_view name) = 0;
 
   // --- life ---
   // The kernel no longer knows the inode: if it is unlinked, it ends here.

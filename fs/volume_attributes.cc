@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "fs/acl.h"
 #include "fs/transaction.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -11,7 +12,6 @@ namespace rw {
 namespace {
 
 constexpr size_t kMaxXattrValueBytes = 65536;
-constexpr std::string_view kCapability = "security.capability";
 
 }  // namespace
 
@@ -29,7 +29,14 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
     change.ClearSuidSgid(ino);
     if (!inode.is_dir()) change.DropCapability(ino);
   }
-  if (wanted.mode) inode.mode = (inode.mode & S_IFMT) | (*wanted.mode & 07777);
+  if (wanted.mode) {
+    inode.mode = (inode.mode & S_IFMT) | (*wanted.mode & 07777);
+    if (inode.has_access_acl) {
+      Acl acl = NeedAcl(ino, kAccessAcl);
+      acl.SetMode(inode.mode);
+      change.PutXattr(ino, kAccessAcl, acl.Encode());
+    }
+  }
   if (wanted.atime_now) inode.atime = change.now();
   if (wanted.mtime_now) inode.mtime = change.now();
   if (wanted.atime) inode.atime = *wanted.atime;
@@ -41,29 +48,71 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
 }
 
 void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name,
-                          std::string_view value, int flags) {
+                          std::string_view value, int flags, bool kill_sgid) {
   if (name.empty() || name.size() > kMaxNameBytes)
     throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
   if (value.size() > kMaxXattrValueBytes)
     throw Refused(E2BIG, "an xattr's value has at most 64 KiB");
-  if (name.starts_with("system.")) throw Refused(EOPNOTSUPP, "system xattrs are not kept");
+  const bool is_acl = name == kAccessAcl || name == kDefaultAcl;
+  if (name.starts_with("system.") && !is_acl)
+    throw Refused(EOPNOTSUPP, "of system xattrs, only ACLs are kept");
   Transaction change(this, caller, RecordType::kSetXattr);
   Inode& inode = change.Stage(ino);
   const bool present = view_->FindXattr(ino, name).has_value();
   if (flags == XATTR_CREATE && present) throw Refused(EEXIST, "the xattr exists");
   if (flags == XATTR_REPLACE && !present) throw Refused(ENODATA, "no such xattr");
   inode.ctime = change.now();
-  if (name == kCapability) inode.has_capability = true;
-  change.PutXattr(ino, name, std::string(value));
+  if (name == kCapabilityXattr) inode.has_capability = true;
+  if (is_acl) {
+    SetAcl(&change, ino, name, value, kill_sgid);
+  } else {
+    change.PutXattr(ino, name, std::string(value));
+  }
   change.Commit();
 }
 
+void ViewVolume::SetAcl(Transaction* change, Ino ino, std::string_view name, std::string_view value,
+                        bool kill_sgid) {
+  Inode& inode = change->Stage(ino);
+  if (inode.is_symlink()) throw Refused(EOPNOTSUPP, "a symlink has no ACL");
+  if (name == kDefaultAcl && !inode.is_dir())
+    throw Refused(EACCES, "only a directory has a default ACL");
+  const Acl acl = Acl::Parse(value);
+  if (name == kDefaultAcl) {
+    inode.has_default_acl = true;
+    change->PutXattr(ino, name, acl.Encode());
+    return;
+  }
+  inode.mode = (inode.mode & ~uint32_t{0777}) | acl.ModeBits();
+  if (kill_sgid) inode.mode &= ~uint32_t{S_ISGID};
+  // What says no more than the mode lives on in the mode.
+  if (!acl.minimal() || inode.has_access_acl)
+    change->PutXattr(ino, name, acl.minimal() ? std::nullopt : std::optional(acl.Encode()));
+  inode.has_access_acl = !acl.minimal();
+}
+
+Acl ViewVolume::NeedAcl(Ino ino, std::string_view name) {
+  const auto value = view_->FindXattr(ino, name);
+  try {
+    if (value) return Acl::Parse(*value);
+  } catch (const Refused&) {  // it was checked when it was set
+  }
+  throw Refused(EIO, "damaged: an inode without the ACL that it says it has");
+}
+
 void ViewVolume::RemoveXattr(const Caller& caller, Ino ino, std::string_view name) {
+  const bool is_acl = name == kAccessAcl || name == kDefaultAcl;
   Transaction change(this, caller, RecordType::kRemoveXattr);
   Inode& inode = change.Stage(ino);
-  if (!view_->FindXattr(ino, name)) throw Refused(ENODATA, "no such xattr");
+  if (!view_->FindXattr(ino, name)) {
+    if (is_acl && inode.is_symlink()) throw Refused(EOPNOTSUPP, "a symlink has no ACL");
+    if (is_acl) return;
+    throw Refused(ENODATA, "no such xattr");
+  }
   inode.ctime = change.now();
-  if (name == kCapability) inode.has_capability = false;
+  if (name == kCapabilityXattr) inode.has_capability = false;
+  if (name == kAccessAcl) inode.has_access_acl = false;
+  if (name == kDefaultAcl) inode.has_default_acl = false;
   change.PutXattr(ino, name, std::nullopt);
   change.Commit();
 }
@@ -92,7 +141,6 @@ void ViewVolume::Forget(Ino ino) {
     const std::lock_guard lock(mutex());
     if (!orphans_.contains(ino)) return;
   }
-  // Nothing can link it again, so it is still unlinked when the transaction has the mutex.
   Transaction change(this, {}, RecordType::kForget);
   if (!orphans_.contains(ino)) return;
   change.End(ino);

@@ -36,6 +36,13 @@ Extent Hole(uint64_t from, uint64_t to) {
   return extent;
 }
 
+// The kernel says whether a write or a truncation is to clear setuid and setgid, and leaves these
+// two operations to us without a word. It spares whoever has CAP_FSETID, which we take root to
+// have.
+void ClearSuidSgidUnlessRoot(Transaction* change, const Caller& caller, Ino ino) {
+  if (caller.uid != 0) change->ClearSuidSgid(ino);
+}
+
 void CheckRange(uint64_t offset, uint64_t length) {
   if (offset > kMaxFileSize || length > kMaxFileSize - offset)
     throw Refused(EFBIG, "beyond the largest file size");
@@ -120,6 +127,7 @@ void ViewVolume::Fallocate(const Caller& caller, Ino ino, int mode, uint64_t off
   if (!keep_size) inode.size = std::max(inode.size, end);
   change.TouchContents(ino);
   change.DropCapability(ino);
+  ClearSuidSgidUnlessRoot(&change, caller, ino);
   change.SetRange(offset, length);
   change.Commit();
 }
@@ -170,6 +178,7 @@ uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_off
   inode.size = std::max(inode.size, to_offset + length);
   change.TouchContents(to);
   change.DropCapability(to);
+  ClearSuidSgidUnlessRoot(&change, caller, to);
   change.SetRange(to_offset, length);
   change.Commit();
   return length;

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <sys/stat.h>
 
+#include "fs/acl.h"
 #include "fs/transaction.h"
 #include "metadata/refused.h"
 
@@ -50,14 +51,8 @@ InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view 
   if (dir.nlink == 0) throw Refused(ENOENT, "the directory was removed");
   if (LoadName(parent, name)) throw Refused(EEXIST, "the name exists");
 
-  Inode inode;
-  inode.mode = mode;
-  inode.uid = caller.uid;
-  inode.gid = caller.gid;
-  if ((dir.mode & S_ISGID) != 0) {
-    inode.gid = dir.gid;
-    if (inode.is_dir()) inode.mode |= S_ISGID;
-  }
+  const Ino ino = timeline_->NextIno();
+  Inode& inode = StageNewIn(&change, caller, parent, ino, mode);
   inode.nlink = inode.is_dir() ? 2 : 1;
   if (inode.is_dir()) inode.parent = parent;
   if (S_ISCHR(mode) || S_ISBLK(mode)) inode.rdev = rdev;
@@ -65,15 +60,52 @@ InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view 
     inode.target = target;
     inode.size = target.size();
   }
-  inode.atime = inode.mtime = inode.ctime = change.now();
-
-  const Ino ino = timeline_->NextIno();
-  change.StageNew(ino, inode);
   change.PutName(parent, name, ino, TypeOf(inode));
   change.TouchDirectory(parent, 1);
   if (inode.is_dir()) ++change.Stage(parent).nlink;
+  const Inode result = inode;
   change.Commit();
-  return {ino, inode};
+  return {ino, result};
+}
+
+InodeAttr ViewVolume::CreateUnnamed(const Caller& caller, Ino parent, uint32_t mode) {
+  Transaction change(this, caller, RecordType::kCreateUnnamed);
+  if (NeedDirectory(parent).nlink == 0) throw Refused(ENOENT, "the directory was removed");
+  const Ino ino = timeline_->NextIno();
+  const Inode result =
+      StageNewIn(&change, caller, parent, ino, S_IFREG | (mode & ~uint32_t{S_IFMT}));
+  change.Commit();
+  return {ino, result};
+}
+
+Inode& ViewVolume::StageNewIn(Transaction* change, const Caller& caller, Ino parent, Ino ino,
+                              uint32_t mode) {
+  const Inode& dir = change->Stage(parent);
+  Inode& inode = change->StageNew(ino, {});
+  inode.mode = mode;
+  inode.uid = caller.uid;
+  inode.gid = caller.gid;
+  if ((dir.mode & S_ISGID) != 0) {
+    inode.gid = dir.gid;
+    if (inode.is_dir()) inode.mode |= S_ISGID;
+  }
+  inode.atime = inode.mtime = inode.ctime = change->now();
+  if (inode.is_symlink()) return inode;
+  if (!dir.has_default_acl) {
+    inode.mode &= ~(caller.umask & 0777);
+    return inode;
+  }
+  Acl acl = NeedAcl(parent, kDefaultAcl);
+  if (inode.is_dir()) {
+    change->PutXattr(ino, kDefaultAcl, acl.Encode());
+    inode.has_default_acl = true;
+  }
+  acl.Inherit(&inode.mode);
+  if (!acl.minimal()) {
+    change->PutXattr(ino, kAccessAcl, acl.Encode());
+    inode.has_access_acl = true;
+  }
+  return inode;
 }
 
 void ViewVolume::Unlink(const Caller& caller, Ino parent, std::string_view name) {
@@ -112,10 +144,11 @@ bool ViewVolume::IsAncestor(Ino ancestor, Ino dir) {
 
 void ViewVolume::Rename(const Caller& caller, Ino parent, std::string_view name, Ino new_parent,
                         std::string_view new_name, unsigned flags) {
-  if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
-    throw Refused(EINVAL, "rename flags: none, NOREPLACE or EXCHANGE");
-  }
+  constexpr unsigned kMoving = RENAME_NOREPLACE | RENAME_WHITEOUT;
+  if (flags != RENAME_EXCHANGE && (flags & ~kMoving) != 0)
+    throw Refused(EINVAL, "rename flags: NOREPLACE, WHITEOUT, or EXCHANGE alone");
   const bool exchange = flags == RENAME_EXCHANGE;
+  const bool whiteout = (flags & RENAME_WHITEOUT) != 0;
   Transaction change(this, caller, RecordType::kRename);
   NeedDirectory(parent);
   const Inode new_dir = NeedDirectory(new_parent);
@@ -126,7 +159,7 @@ void ViewVolume::Rename(const Caller& caller, Ino parent, std::string_view name,
   if (new_dir.nlink == 0) throw Refused(ENOENT, "the directory was removed");
   const auto replaced = LoadName(new_parent, new_name);
   if (exchange && !replaced) throw Refused(ENOENT, "nothing to exchange with");
-  if (flags == RENAME_NOREPLACE && replaced) throw Refused(EEXIST, "the new name exists");
+  if ((flags & RENAME_NOREPLACE) != 0 && replaced) throw Refused(EEXIST, "the new name exists");
 
   const bool moves_dir = moved.type == S_IFDIR;
   const bool replaces_dir = replaced && replaced->type == S_IFDIR;
@@ -158,8 +191,14 @@ void ViewVolume::Rename(const Caller& caller, Ino parent, std::string_view name,
       ++change.Stage(parent).nlink;
     }
   } else {
-    change.EndName(parent, name);
-    change.TouchDirectory(parent, -1);
+    if (whiteout) {
+      const Ino left = timeline_->NextIno();
+      StageNewIn(&change, caller, parent, left, S_IFCHR).nlink = 1;
+      change.PutName(parent, name, left, S_IFCHR);
+    } else {
+      change.EndName(parent, name);
+    }
+    change.TouchDirectory(parent, whiteout ? 0 : -1);
     change.TouchDirectory(new_parent, replaced ? 0 : 1);
     if (replaced) change.DropLink(replaced->ino);
     if (replaces_dir) --change.Stage(new_parent).nlink;
@@ -182,7 +221,7 @@ InodeAttr ViewVolume::Link(const Caller& caller, Ino ino, Ino new_parent,
   CheckNewName(new_parent, new_name);
   if (dir.nlink == 0) throw Refused(ENOENT, "the directory was removed");
   if (LoadName(new_parent, new_name)) throw Refused(EEXIST, "the name exists");
-  if (inode.nlink == 0) throw Refused(ENOENT, "the file was removed");
+  if (inode.nlink == 0) change.Adopt(ino);
   if (inode.nlink == UINT32_MAX) throw Refused(EMLINK, "too many links");
   ++inode.nlink;
   inode.ctime = change.now();

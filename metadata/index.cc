@@ -183,6 +183,7 @@ class RocksIndex : public Index {
         Check(batch->Put(OrphanKey(timeline, m.ino), ""));
       }
     }
+    for (const Ino ino : mutations.adopted) Check(batch->Delete(OrphanKey(timeline, ino)));
   }
 
   void AddNames(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,

@@ -16,7 +16,9 @@ enum Flags : uint32_t {
   kHasParent = 1 << 6,
   kSparse = 1 << 7,  // `allocated` differs from `size`
   kHasCapability = 1 << 8,
-  kAllFlags = (1 << 9) - 1,
+  kHasAccessAcl = 1 << 9,
+  kHasDefaultAcl = 1 << 10,
+  kAllFlags = (1 << 11) - 1,
 };
 
 void PutTime(std::string* out, FileTime time) {
@@ -46,6 +48,8 @@ std::string Inode::Encode(Instant at) const {
   if (parent != 0) flags |= kHasParent;
   if (allocated != size) flags |= kSparse;
   if (has_capability) flags |= kHasCapability;
+  if (has_access_acl) flags |= kHasAccessAcl;
+  if (has_default_acl) flags |= kHasDefaultAcl;
 
   std::string out;
   PutVarint(&out, flags);
@@ -82,6 +86,8 @@ Inode Inode::Decode(std::string_view value, Instant at) {
   inode.gid = in.Number<uint32_t>();
   inode.nlink = in.Number<uint32_t>();
   inode.has_capability = (flags & kHasCapability) != 0;
+  inode.has_access_acl = (flags & kHasAccessAcl) != 0;
+  inode.has_default_acl = (flags & kHasDefaultAcl) != 0;
   inode.size = in.Varint();
   inode.allocated = (flags & kSparse) ? in.Varint() : inode.size;
   inode.atime = (flags & kAtimeStored) ? GetTime(&in) : now;

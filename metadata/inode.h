@@ -44,7 +44,10 @@ struct Inode {
   FileTime atime, mtime, ctime;
   std::string target;           // of a symlink
   bool has_capability = false;  // it has a security.capability xattr, which a write must remove
-  std::vector<Cut> cuts;        // increasing sizes and increasing instants; at most kMaxCuts
+  bool has_access_acl =
+      false;  // it has an access control list beyond its mode, which chmod changes
+  bool has_default_acl = false;  // of a directory: what is made in it inherits a list
+  std::vector<Cut> cuts;         // increasing sizes and increasing instants; at most kMaxCuts
 
   static constexpr size_t kMaxCuts = 8;
 

@@ -16,6 +16,7 @@ enum Tag : uint8_t {
   kXattrEnd = 7,
   kCatalogPut = 8,
   kCatalogEnd = 9,
+  kInodeAdopted = 10,
 };
 
 void PutTag(std::string* out, Tag tag) { out->push_back(static_cast<char>(tag)); }
@@ -27,6 +28,10 @@ void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
     PutTag(out, m.inode ? kInodePut : kInodeEnd);
     PutVarint(out, m.ino);
     if (m.inode) PutBytes(out, m.inode->Encode(at));
+  }
+  for (const Ino ino : adopted) {
+    PutTag(out, kInodeAdopted);
+    PutVarint(out, ino);
   }
   for (const NameMutation& m : names) {
     PutTag(out, m.ino != 0 ? kNamePut : kNameEnd);
@@ -69,6 +74,9 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
         if (tag == kInodePut) m.inode = Inode::Decode(in.Bytes(), at);
         break;
       }
+      case kInodeAdopted:
+        out.adopted.push_back(in.Varint());
+        break;
       case kNamePut:
       case kNameEnd: {
         NameMutation& m = out.names.emplace_back();

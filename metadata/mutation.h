@@ -46,6 +46,7 @@ struct CatalogMutation {
 
 struct Mutations {
   std::vector<InodeMutation> inodes;
+  std::vector<Ino> adopted;  // had no name, and have one now
   std::vector<NameMutation> names;
   std::vector<ChunkMutation> chunks;
   std::vector<XattrMutation> xattrs;

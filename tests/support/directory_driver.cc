@@ -8,6 +8,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "tests/support/sparse_bytes.h"
 #include "tests/support/twin.h"
 
@@ -20,6 +22,11 @@ timespec ToTimespec(const std::optional<FileTime>& time, bool now) {
   if (now) return {0, UTIME_NOW};
   if (!time) return {0, UTIME_OMIT};
   return {time->seconds, time->nanoseconds};
+}
+
+Instant InstantOf(const struct stat& status) {
+  return {static_cast<uint64_t>(status.st_ctim.tv_sec) * 1'000'000'000 +
+          static_cast<uint64_t>(status.st_ctim.tv_nsec)};
 }
 
 std::string ProcPath(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
@@ -65,7 +72,18 @@ std::string DirectoryDriver::Step(ReferenceModel& model, const Operation& operat
   if (MayBeSplit(model, operation)) split_.insert(at);
   const size_t instants = model.instants().size();
   const Instant newest = model.instants().back();
-  const int expected = model.Apply(operation, at);
+  if (operation.kind == OperationKind::kLink && model.Find(operation.ino)->nlink == 0 &&
+      unnamed_.count(operation.ino) == 0) {
+    // The kernel's rule: what was unlinked gets no name again.
+    return actual == 0 ? operation.Describe() + ": linked what was unlinked" : "";
+  }
+  ModelIno created = 0;
+  const int expected = model.Apply(operation, at, &created);
+  if (operation.kind == OperationKind::kLink && actual == 0) unnamed_.erase(operation.ino);
+  if (unnamed_fd_ >= 0 && created != 0) {
+    held_[created] = std::exchange(unnamed_fd_, -1);
+    unnamed_.insert(created);
+  }
   std::string problem;
   if (!SameOutcome(model, operation, expected, actual)) {
     problem = std::string(strerror(actual)) + ", expected " + strerror(expected);
@@ -124,6 +142,11 @@ void DirectoryDriver::ReleaseVictims(ReferenceModel& model, Instant at) {
 Instant DirectoryDriver::ChangeTime(const ReferenceModel& model, const Operation& op) const {
   const ModelIno changed = op.kind == OperationKind::kCopyRange ? op.other : op.ino;
   std::string path;
+  struct stat status;
+  if (op.kind == OperationKind::kCreateUnnamed) {
+    if (fstat(unnamed_fd_, &status) != 0) return {};
+    return InstantOf(status);
+  }
   if (op.kind == OperationKind::kCreate) {
     path = Path(model, op.ino, op.name);
   } else if (op.kind == OperationKind::kRename) {
@@ -131,10 +154,8 @@ Instant DirectoryDriver::ChangeTime(const ReferenceModel& model, const Operation
   } else if (model.Find(changed)->nlink > 0) {
     path = Path(model, changed);
   }
-  struct stat status;
   if ((path.empty() ? fstat(FdOf(changed), &status) : lstat(path.c_str(), &status)) != 0) return {};
-  return {static_cast<uint64_t>(status.st_ctim.tv_sec) * 1'000'000'000 +
-          static_cast<uint64_t>(status.st_ctim.tv_nsec)};
+  return InstantOf(status);
 }
 
 int DirectoryDriver::Perform(const ReferenceModel& model, const Operation& op) {
@@ -142,7 +163,8 @@ int DirectoryDriver::Perform(const ReferenceModel& model, const Operation& op) {
   const bool unlinked = model.Find(op.ino)->nlink == 0;
   switch (op.kind) {
     case OperationKind::kCreate:
-      return Create(Path(model, op.ino, op.name), op);
+    case OperationKind::kCreateUnnamed:
+      return CreateIn(model, op);
     case OperationKind::kUnlink:
       return ErrnoOf(unlink(Path(model, op.ino, op.name).c_str()));
     case OperationKind::kRmdir:
@@ -183,6 +205,20 @@ int DirectoryDriver::Perform(const ReferenceModel& model, const Operation& op) {
       return 0;
   }
   return ENOSYS;
+}
+
+int DirectoryDriver::CreateIn(const ReferenceModel& model, const Operation& op) {
+  umask(op.caller.umask);
+  int error = 0;
+  if (op.kind == OperationKind::kCreate) {
+    error = Create(Path(model, op.ino, op.name), op);
+  } else {
+    unnamed_fd_ =
+        open(Path(model, op.ino).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, op.mode & 07777);
+    error = ErrnoOf(unnamed_fd_);
+  }
+  umask(0);
+  return error;
 }
 
 int DirectoryDriver::SetAttr(const std::string& path, int fd, const AttrChange& change) {

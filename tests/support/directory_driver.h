@@ -33,6 +33,7 @@ class DirectoryDriver {
  private:
   static bool MayBeSplit(const ReferenceModel& model, const Operation& operation);
   int Perform(const ReferenceModel& model, const Operation& operation);
+  int CreateIn(const ReferenceModel& model, const Operation& operation);
   int SetAttr(const std::string& path, int fd, const AttrChange& change);
   int WithFile(const ReferenceModel& model, const Operation& operation);
   int CopyRange(const ReferenceModel& model, const Operation& operation);
@@ -48,6 +49,8 @@ class DirectoryDriver {
 
   const std::string directory_;
   std::map<ModelIno, int> held_;
+  int unnamed_fd_ = -1;         // what O_TMPFILE has just made
+  std::set<ModelIno> unnamed_;  // what it made and nobody has named
   std::set<Instant> split_;
 };
 

@@ -167,11 +167,12 @@ std::string LoggedVolume::ResolveLast(std::vector<Acknowledgement>& done) {
   } else if (newest == newest_) {
     return {};
   }
-  if (operation.kind == OperationKind::kCreate) {
-    const auto found = twin_.volume->Lookup(twin_.inos.at(operation.ino), operation.name);
-    if (!found.has_value()) return operation.Describe() + ": done, but not there";
-    last.created = found->ino;
+  const auto created = FindCreated(*twin_.volume, twin_.inos, operation);
+  if (!created && (operation.kind == OperationKind::kCreate ||
+                   operation.kind == OperationKind::kCreateUnnamed)) {
+    return operation.Describe() + ": done, but not there";
   }
+  last.created = created.value_or(0);
   done.push_back(last);
   return Take(operation, last);
 }

@@ -9,6 +9,8 @@ const char* KindName(OperationKind kind) {
   switch (kind) {
     case OperationKind::kCreate:
       return "create";
+    case OperationKind::kCreateUnnamed:
+      return "create_unnamed";
     case OperationKind::kUnlink:
       return "unlink";
     case OperationKind::kRmdir:
@@ -56,6 +58,7 @@ std::string Operation::Describe() const {
   if (other != 0) out << " -> #" << other;
   if (!other_name.empty()) out << " '" << other_name.substr(0, 24) << "'";
   if (mode != 0) out << " mode=0" << std::oct << mode << std::dec;
+  if (caller.umask != 0) out << " umask=0" << std::oct << caller.umask << std::dec;
   if (flags != 0) out << " flags=" << flags;
   if (offset != 0) out << " offset=" << offset;
   if (other_offset != 0) out << " other_offset=" << other_offset;

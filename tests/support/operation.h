@@ -15,6 +15,7 @@ inline constexpr ModelIno kModelRoot = 1;
 
 enum class OperationKind {
   kCreate,
+  kCreateUnnamed,
   kUnlink,
   kRmdir,
   kRename,
@@ -33,8 +34,8 @@ enum class OperationKind {
 struct Operation {
   OperationKind kind = OperationKind::kForget;
   Caller caller;
-  ModelIno ino =
-      0;  // the parent for kCreate, kUnlink, kRmdir and kRename; the source for kCopyRange
+  ModelIno ino = 0;    // the parent for kCreate, kCreateUnnamed, kUnlink, kRmdir and kRename; the
+                       // source for kCopyRange
   ModelIno other = 0;  // the new parent for kRename and kLink; the destination for kCopyRange
   std::string name;    // also of an xattr
   std::string other_name;

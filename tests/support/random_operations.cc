@@ -9,11 +9,14 @@
 
 #include <algorithm>
 
+#include "tests/support/reference_model_acl.h"
+
 namespace rw::testing {
 namespace {
 
 constexpr uint64_t kChunkBytes = 128 * 1024;
 constexpr uint64_t kFarBytes = 3 * 1024 * 1024;
+constexpr size_t kMaxUnnamed = 12;  // each is a descriptor, through a mount
 const char kCapabilityName[] = "security.capability";
 // As the kernel checks it: revision 2, CAP_NET_RAW permitted.
 const std::string kCapability =
@@ -35,9 +38,15 @@ Operation RandomOperations::Next(const ReferenceModel& model) {
     operation.caller.gid = random_.Pick(owners);
     operation.caller.pid = 4711;
   }
+  const uint32_t umasks[] = {0, 022, 027, 077, 0777};
+  operation.caller.umask = random_.Pick(umasks);
   switch (operation.kind) {
     case OperationKind::kCreate:
       DrawCreate(model, operation);
+      break;
+    case OperationKind::kCreateUnnamed:
+      operation.ino = DrawParent(model);
+      operation.mode = static_cast<uint32_t>(random_.Below(01000));
       break;
     case OperationKind::kUnlink:
     case OperationKind::kRmdir:
@@ -80,6 +89,7 @@ OperationKind RandomOperations::DrawKind(const ReferenceModel& model) {
   const bool contents = random_.Percent(profile_.percent_contents);
   const uint64_t draw = contents ? 50 + random_.Below(42) : random_.Below(100);
   if (draw < 18) {
+    if (draw == 17 && model.unlinked().size() < kMaxUnnamed) return OperationKind::kCreateUnnamed;
     if (!full) return OperationKind::kCreate;
     return random_.OneIn(4) ? OperationKind::kRmdir : OperationKind::kUnlink;
   }
@@ -200,7 +210,10 @@ void RandomOperations::DrawRename(const ReferenceModel& model, Operation& operat
   operation.other_name = DrawName(model, operation.other, 45);
   const uint64_t draw = random_.Below(100);
   if (draw >= 68) operation.flags = draw < 80 ? RENAME_NOREPLACE : RENAME_EXCHANGE;
-  if (draw >= 98) operation.flags = RENAME_NOREPLACE | RENAME_EXCHANGE;
+  if (draw >= 90) operation.flags = RENAME_WHITEOUT;
+  if (draw >= 94) operation.flags = RENAME_WHITEOUT | RENAME_NOREPLACE;
+  if (draw >= 98)
+    operation.flags = RENAME_EXCHANGE | random_.Pick({RENAME_NOREPLACE, RENAME_WHITEOUT});
 }
 
 void RandomOperations::DrawSetAttr(const ReferenceModel& model, Operation& operation) {
@@ -278,6 +291,7 @@ void RandomOperations::DrawCopyRange(const ReferenceModel& model, Operation& ope
 void RandomOperations::DrawXattr(const ReferenceModel& model, Operation& operation) {
   operation.ino = DrawInode(model);
   operation.name = DrawXattrName(model, operation.ino);
+  if (random_.OneIn(3)) return DrawAcl(model, operation);
   if (operation.kind == OperationKind::kRemoveXattr) {
     const auto& there = model.Find(operation.ino)->xattrs;
     if (!there.empty() && random_.Percent(80)) operation.name = random_.PickFrom(there).first;
@@ -287,6 +301,28 @@ void RandomOperations::DrawXattr(const ReferenceModel& model, Operation& operati
   if (operation.name == kCapabilityName) operation.data = kCapability;
   const int flags[] = {0, 0, 0, XATTR_CREATE, XATTR_REPLACE};
   operation.flags = random_.Pick(flags);
+}
+
+void RandomOperations::DrawAcl(const ReferenceModel& model, Operation& operation) {
+  if (random_.OneIn(2)) operation.ino = random_.PickFrom(model.directories());
+  if (profile_.through_mount && model.Find(operation.ino)->nlink == 0) operation.ino = kModelRoot;
+  operation.name = random_.OneIn(2) ? kModelAccessAcl : kModelDefaultAcl;
+  operation.kill_suid_sgid = !profile_.through_mount && random_.OneIn(4);
+  if (operation.kind == OperationKind::kRemoveXattr) return;
+  const auto permissions = [&] { return static_cast<uint16_t>(random_.Below(8)); };
+  std::vector<ModelAclEntry> entries = {{1, permissions()}};
+  const bool named = !random_.OneIn(4);
+  for (uint32_t id = 33; named && id < 36; ++id) {
+    if (random_.OneIn(2)) entries.push_back({2, permissions(), id});
+  }
+  entries.push_back({4, permissions()});
+  if (named && random_.OneIn(2)) entries.push_back({8, permissions(), 1000});
+  if (named) entries.push_back({16, permissions()});
+  entries.push_back({32, permissions()});
+  if (random_.OneIn(12)) std::swap(entries.front(), entries.back());
+  if (random_.OneIn(12))
+    entries.erase(entries.begin() + static_cast<ptrdiff_t>(random_.Below(entries.size())));
+  operation.data = EncodeModelAcl(entries);
 }
 
 }  // namespace rw::testing

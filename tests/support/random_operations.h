@@ -37,6 +37,7 @@ class RandomOperations {
   FileTime DrawTime();
 
   void DrawCreate(const ReferenceModel& model, Operation& operation);
+  void DrawAcl(const ReferenceModel& model, Operation& operation);
   void DrawRename(const ReferenceModel& model, Operation& operation);
   void DrawSetAttr(const ReferenceModel& model, Operation& operation);
   void DrawWrite(const ReferenceModel& model, Operation& operation);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "tests/support/reference_model_acl.h"
 #include "tests/support/reference_model_change.h"
 
 namespace rw::testing {
@@ -45,12 +46,14 @@ int ReferenceModel::Apply(const Operation& operation, Instant at, ModelIno* crea
     switch (operation.kind) {
       case OperationKind::kCreate:
         return ApplyCreate(operation, change, created);
+      case OperationKind::kCreateUnnamed:
+        return ApplyCreateUnnamed(operation, change, created);
       case OperationKind::kUnlink:
         return ApplyUnlink(operation, change);
       case OperationKind::kRmdir:
         return ApplyRmdir(operation, change);
       case OperationKind::kRename:
-        return ApplyRename(operation, change);
+        return ApplyRename(operation, change, created);
       case OperationKind::kLink:
         return ApplyLink(operation, change);
       case OperationKind::kSetAttr:
@@ -97,6 +100,8 @@ void ReferenceModel::ForgetAll(Instant at) {
 void ReferenceModel::AdoptRoot(const Inode& root) {
   const Version& newest = versions_.at(kModelRoot).back();
   auto node = std::make_shared<ModelNode>(*newest.node);
+  const auto acl = node->xattrs.find(kModelAccessAcl);
+  if (acl != node->xattrs.end()) acl->second = ChmodModelAcl(acl->second, root.mode);
   node->mode = root.mode;
   node->uid = root.uid;
   node->gid = root.gid;

@@ -79,15 +79,17 @@ class ReferenceModel {
   class Change;
 
   int ApplyCreate(const Operation& operation, Change& change, ModelIno* created);
+  int ApplyCreateUnnamed(const Operation& operation, Change& change, ModelIno* created);
   int ApplyUnlink(const Operation& operation, Change& change);
   int ApplyRmdir(const Operation& operation, Change& change);
-  int ApplyRename(const Operation& operation, Change& change);
+  int ApplyRename(const Operation& operation, Change& change, ModelIno* created);
   int ApplyLink(const Operation& operation, Change& change);
   int ApplySetAttr(const Operation& operation, Change& change);
   int ApplyWrite(const Operation& operation, Change& change);
   int ApplyFallocate(const Operation& operation, Change& change);
   int ApplyCopyRange(const Operation& operation, Change& change);
   int ApplySetXattr(const Operation& operation, Change& change);
+  int ApplySetAcl(const Operation& operation, Change& change);
   int ApplyRemoveXattr(const Operation& operation, Change& change);
   int ApplyForget(const Operation& operation, Change& change);
 

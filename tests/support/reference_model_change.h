@@ -50,6 +50,8 @@ class ReferenceModel::Change {
   int CheckNewName(ModelIno dir, const std::string& name) const;
   // The inode of a name, or 0.
   ModelIno Entry(ModelIno dir, const std::string& name) const;
+  // A new inode in `parent`, with all that it inherits; `ino` gets its number.
+  ModelNode& AddIn(ModelIno parent, const Operation& operation, uint32_t mode, ModelIno* ino);
   void DropLink(ModelIno ino);  // one name of a non-directory went
 
  private:

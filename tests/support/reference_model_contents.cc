@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "tests/support/reference_model_acl.h"
 #include "tests/support/reference_model_change.h"
 
 namespace rw::testing {
@@ -47,7 +48,11 @@ int ReferenceModel::ApplySetAttr(const Operation& operation, Change& change) {
     node.mtime = change.time();
     if (attr.kill_suid_sgid) KillSuidSgid(node);
   }
-  if (attr.mode) node.mode = (node.mode & S_IFMT) | (*attr.mode & 07777);
+  if (attr.mode) {
+    node.mode = (node.mode & S_IFMT) | (*attr.mode & 07777);
+    const auto acl = node.xattrs.find(kModelAccessAcl);
+    if (acl != node.xattrs.end()) acl->second = ChmodModelAcl(acl->second, *attr.mode);
+  }
   if (attr.uid) node.uid = *attr.uid;
   if (attr.gid) node.gid = *attr.gid;
   if ((attr.uid || attr.gid) && !node.is_dir()) {
@@ -84,6 +89,7 @@ int ReferenceModel::ApplyFallocate(const Operation& operation, Change& change) {
     if (!keep_size && end > content.size()) content.Resize(end);
     if (kind != 0) content.Zero(operation.offset, operation.length);
   });
+  if (operation.caller.uid != 0) KillSuidSgid(node);
   return 0;
 }
 
@@ -98,8 +104,9 @@ int ReferenceModel::ApplyCopyRange(const Operation& operation, Change& change) {
     return EINVAL;
   }
   if (bytes.empty()) return 0;
-  EditContent(change.Modify(operation.other),
-              [&](SparseBytes& content) { content.Write(operation.other_offset, bytes); });
+  ModelNode& node = change.Modify(operation.other);
+  EditContent(node, [&](SparseBytes& content) { content.Write(operation.other_offset, bytes); });
+  if (operation.caller.uid != 0) KillSuidSgid(node);
   return 0;
 }
 
@@ -107,12 +114,33 @@ int ReferenceModel::ApplySetXattr(const Operation& operation, Change& change) {
   const bool there = change.Get(operation.ino).xattrs.count(operation.name) != 0;
   if (operation.flags == XATTR_CREATE && there) return EEXIST;
   if (operation.flags == XATTR_REPLACE && !there) return ENODATA;
+  if (operation.name == kModelAccessAcl || operation.name == kModelDefaultAcl)
+    return ApplySetAcl(operation, change);
   change.Touch(operation.ino).xattrs[operation.name] = operation.data;
   return 0;
 }
 
+int ReferenceModel::ApplySetAcl(const Operation& operation, Change& change) {
+  if (change.Get(operation.ino).is_symlink()) return EOPNOTSUPP;
+  const bool is_default = operation.name == kModelDefaultAcl;
+  if (is_default && !change.Get(operation.ino).is_dir()) return EACCES;
+  if (const int error = CheckModelAcl(operation.data)) return error;
+  ModelNode& node = change.Touch(operation.ino);
+  node.xattrs[operation.name] = operation.data;
+  if (is_default) return 0;
+  node.mode = (node.mode & ~uint32_t{0777}) | ModelAclMode(operation.data);
+  if (operation.kill_suid_sgid) node.mode &= ~uint32_t{S_ISGID};
+  if (IsMinimalModelAcl(operation.data)) node.xattrs.erase(operation.name);
+  return 0;
+}
+
 int ReferenceModel::ApplyRemoveXattr(const Operation& operation, Change& change) {
-  if (change.Get(operation.ino).xattrs.count(operation.name) == 0) return ENODATA;
+  const ModelNode& node = change.Get(operation.ino);
+  if (operation.name == kModelAccessAcl || operation.name == kModelDefaultAcl) {
+    if (node.is_symlink()) return EOPNOTSUPP;
+    if (node.xattrs.count(operation.name) == 0) return 0;
+  }
+  if (node.xattrs.count(operation.name) == 0) return ENODATA;
   change.Touch(operation.ino).xattrs.erase(operation.name);
   return 0;
 }

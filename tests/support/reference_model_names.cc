@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "tests/support/reference_model_acl.h"
 #include "tests/support/reference_model_change.h"
 
 namespace rw::testing {
@@ -30,27 +31,52 @@ void ReferenceModel::Change::DropLink(ModelIno ino) {
   node.nlink = node.is_dir() ? 0 : node.nlink - 1;
 }
 
+ModelNode& ReferenceModel::Change::AddIn(ModelIno parent_ino, const Operation& operation,
+                                         uint32_t mode, ModelIno* ino) {
+  ModelNode& node = Add(ino);
+  const ModelNode& parent = Get(parent_ino);
+  node.mode = mode;
+  node.uid = operation.caller.uid;
+  node.gid = parent.mode & S_ISGID ? parent.gid : operation.caller.gid;
+  if (node.is_dir()) node.mode |= parent.mode & S_ISGID;
+  if (node.is_symlink()) return node;
+  const auto inherited = parent.xattrs.find(kModelDefaultAcl);
+  if (inherited == parent.xattrs.end()) {
+    node.mode &= ~operation.caller.umask;
+    return node;
+  }
+  if (node.is_dir()) node.xattrs[kModelDefaultAcl] = inherited->second;
+  const uint32_t granted = ModelAclMode(inherited->second) & node.mode;
+  node.mode = (node.mode & ~uint32_t{0777}) | granted;
+  if (!IsMinimalModelAcl(inherited->second))
+    node.xattrs[kModelAccessAcl] = ChmodModelAcl(inherited->second, granted);
+  return node;
+}
+
 int ReferenceModel::ApplyCreate(const Operation& operation, Change& change, ModelIno* created) {
   if (const int error = change.CheckNewName(operation.ino, operation.name)) return error;
   ModelIno ino = 0;
-  ModelNode& node = change.Add(&ino);
+  ModelNode& node = change.AddIn(operation.ino, operation, operation.mode, &ino);
   ModelNode& parent = change.Modify(operation.ino);
   parent.entries[operation.name] = ino;
-  node.mode = operation.mode;
-  node.uid = operation.caller.uid;
-  node.gid = operation.caller.gid;
   node.rdev = operation.rdev;
   node.target = operation.data;
   node.nlink = 1;
-  if (parent.mode & S_ISGID) {
-    node.gid = parent.gid;
-    if (node.is_dir()) node.mode |= S_ISGID;
-  }
   if (node.is_dir()) {
     node.nlink = 2;
     node.parent = operation.ino;
     ++parent.nlink;
   }
+  if (created != nullptr) *created = ino;
+  return 0;
+}
+
+int ReferenceModel::ApplyCreateUnnamed(const Operation& operation, Change& change,
+                                       ModelIno* created) {
+  if (!change.Get(operation.ino).is_dir()) return ENOTDIR;
+  if (change.Get(operation.ino).nlink == 0) return ENOENT;
+  ModelIno ino = 0;
+  change.AddIn(operation.ino, operation, S_IFREG | operation.mode, &ino);
   if (created != nullptr) *created = ino;
   return 0;
 }
@@ -86,15 +112,15 @@ bool ReferenceModel::IsInside(ModelIno directory, ModelIno ancestor) const {
   return false;
 }
 
-int ReferenceModel::ApplyRename(const Operation& op, Change& change) {
+int ReferenceModel::ApplyRename(const Operation& op, Change& change, ModelIno* created) {
   const bool exchange = op.flags == RENAME_EXCHANGE;
-  if (op.flags != 0 && !exchange && op.flags != RENAME_NOREPLACE) return EINVAL;
+  if (!exchange && (op.flags & ~(RENAME_NOREPLACE | RENAME_WHITEOUT)) != 0) return EINVAL;
   if (const int error = change.CheckParent(op.ino, op.name)) return error;
   if (const int error = change.CheckParent(op.other, op.other_name)) return error;
   const ModelIno moved = change.Entry(op.ino, op.name);
   const ModelIno target = change.Entry(op.other, op.other_name);
   if (moved == 0 || change.Get(op.other).nlink == 0) return ENOENT;
-  if (op.flags == RENAME_NOREPLACE && target != 0) return EEXIST;
+  if ((op.flags & RENAME_NOREPLACE) && target != 0) return EEXIST;
   if (exchange && target == 0) return ENOENT;
   if (IsInside(op.other, moved)) return EINVAL;
   if (target != 0 && IsInside(op.ino, target)) return exchange ? EINVAL : ENOTEMPTY;
@@ -121,14 +147,18 @@ int ReferenceModel::ApplyRename(const Operation& op, Change& change) {
   } else if (target != 0) {
     change.DropLink(target);
   }
+  if (op.flags & RENAME_WHITEOUT) {
+    ModelIno left = 0;
+    change.AddIn(op.ino, op, S_IFCHR, &left).nlink = 1;
+    from.entries[op.name] = left;
+    if (created != nullptr) *created = left;
+  }
   return 0;
 }
 
 int ReferenceModel::ApplyLink(const Operation& operation, Change& change) {
   if (const int error = change.CheckNewName(operation.other, operation.other_name)) return error;
-  const ModelNode& node = change.Get(operation.ino);
-  if (node.is_dir()) return EPERM;
-  if (node.nlink == 0) return ENOENT;
+  if (change.Get(operation.ino).is_dir()) return EPERM;
   ++change.Touch(operation.ino).nlink;
   change.Modify(operation.other).entries[operation.other_name] = operation.ino;
   return 0;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fs/volume.h"
@@ -19,6 +20,10 @@ using InoMap = std::map<ModelIno, Ino>;
 // inode. `problem` gets a line if what an operation returns is not what is there afterwards.
 int ApplyToVolume(Volume& volume, const InoMap& inos, const Operation& operation, Ino* created,
                   std::string* problem);
+
+// The inode that an operation which was done has made; nothing if it makes none, or it is not
+// there.
+std::optional<Ino> FindCreated(Volume& volume, const InoMap& inos, const Operation& operation);
 
 // True if both succeeded, or both refused for the same reason as far as the reason is defined.
 bool SameOutcome(const ReferenceModel& model, const Operation& operation, int expected, int actual);
