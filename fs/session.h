@@ -12,6 +12,8 @@ namespace rw {
 
 class Volume;
 
+inline constexpr unsigned long kDefaultMountFlags = MS_NOSUID | MS_NODEV;
+
 struct SessionOptions {
   std::string mountpoint;  // an existing directory, absolute
   std::string source;      // what /proc/mounts shows as the device, e.g. "rewind:pgdata"
@@ -20,7 +22,7 @@ struct SessionOptions {
   std::function<std::shared_ptr<Volume>(std::string_view time)> open_at;
   // What the mount withholds, as MS_… of mount(2); access times never change and fixed views are
   // read-only, whatever this says.
-  unsigned long flags = MS_NOSUID | MS_NODEV;
+  unsigned long flags = kDefaultMountFlags;
 };
 
 // Thread safety: all methods may be called from any thread. The session serves requests on threads

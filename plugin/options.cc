@@ -1,11 +1,14 @@
 #include "plugin/options.h"
 
+#include <sys/mount.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <optional>
 
+#include "fs/session.h"
 #include "fs/volume.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
@@ -31,6 +34,27 @@ uint32_t ParseId(const char* option, std::string_view value) {
            " refused: it must be a number from 0 to 4294967294");
   }
   return *id;
+}
+
+// `suid,dev` as flags of mount(2).
+unsigned long ParseMountFlags(std::string_view value) {
+  unsigned long flags = kDefaultMountFlags;
+  for (size_t at = 0; at <= value.size();) {
+    const size_t comma = std::min(value.find(',', at), value.size());
+    const std::string_view word = value.substr(at, comma - at);
+    if (word == "suid") {
+      flags &= ~static_cast<unsigned long>(MS_NOSUID);
+    } else if (word == "dev") {
+      flags &= ~static_cast<unsigned long>(MS_NODEV);
+    } else if (word == "noexec") {
+      flags |= MS_NOEXEC;
+    } else {
+      Refuse("mount=" + Quoted(value) + " refused: " + Quoted(word) +
+             " is none of suid, dev and noexec; several are separated by commas");
+    }
+    at = comma + 1;
+  }
+  return flags;
 }
 
 void SetSource(SourceKind kind, std::string_view source, CreateRequest& request) {
@@ -76,6 +100,10 @@ constexpr VolumeOption kOptions[] = {
          Refuse("mode=" + Quoted(value) + " refused: it must be octal, from 0 to 7777");
        }
      }},
+    {"mount", "FLAGS",
+     "what mounts of the volume allow beyond nosuid,nodev: suid, dev, or both; noexec forbids to "
+     "execute",
+     [](std::string_view value, Instant, CreateRequest&) { ParseMountFlags(value); }},
     {"help", "", "prints this list instead of making a volume", nullptr},
 };
 
@@ -147,6 +175,11 @@ CreateRequest ParseVolumeOptions(const std::string& name,
   }
   CheckCombination(request);
   return request;
+}
+
+unsigned long MountFlagsOf(const VolumeRecord& record) {
+  const auto found = record.options.find("mount");
+  return found == record.options.end() ? kDefaultMountFlags : ParseMountFlags(found->second);
 }
 
 void CheckVolumeName(std::string_view name) {

@@ -35,6 +35,9 @@ std::string VolumeOptionHelp();
 CreateRequest ParseVolumeOptions(const std::string& name,
                                  const std::map<std::string, std::string>& options, Instant now);
 
+// What mounts of the volume withhold, as SessionOptions::flags.
+unsigned long MountFlagsOf(const VolumeRecord& record);
+
 // Throws Refused(EINVAL) unless `name` is 1 to 255 bytes of UTF-8 without "/" and control
 // characters, and neither "." nor "..".
 void CheckVolumeName(std::string_view name);

@@ -209,7 +209,8 @@ Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<In
     std::shared_ptr<Volume> volume =
         at ? store_.OpenAt(record.name, *at) : store_.OpenVolume(record.name);
     mounted.session =
-        options_.mount(std::move(volume), SessionOptions{mountpoint.string(), source, open_at});
+        options_.mount(std::move(volume),
+                       SessionOptions{mountpoint.string(), source, open_at, MountFlagsOf(record)});
   } catch (...) {
     rmdir(mountpoint.c_str());
     throw;

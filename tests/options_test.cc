@@ -4,9 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
 #include <cerrno>
 
+#include "fs/session.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -106,6 +108,9 @@ const BadOptions kBadOptions[] = {
     {{{"mode", "u=rwx"}}, "octal"},
     {{{"mode", "10000"}}, "octal"},
     {{{"mode", ""}}, "needs a value"},
+    {{{"mount", "suid dev"}}, "\"suid dev\" is none of suid, dev and noexec"},
+    {{{"mount", "suid,"}}, "\"\" is none of"},
+    {{{"mount", "ro"}}, "none of"},
     {{{"snapshot-of", "a"}, {"uid", "1"}}, "for new volumes and clones"},
     {{{"rollback", "a"}, {"at", "1m"}, {"mode", "700"}}, "for new volumes and clones"},
     {{{"", "x"}}, "unknown option"},
@@ -139,6 +144,19 @@ TEST(OptionsTest, NamesAreBytesThatEveryToolCanShow) {
     EXPECT_THAT(refusal, Not(HasSubstr("\n")));
     EXPECT_LT(refusal.size(), 500u);
   }
+}
+
+TEST(OptionsTest, MountsWithholdWhatTheyAreNotToldToAllow) {
+  const auto flags = [](const std::string& value) {
+    VolumeRecord record;
+    if (!value.empty()) record.options = {{"mount", value}};
+    return MountFlagsOf(record);
+  };
+  EXPECT_EQ(flags(""), kDefaultMountFlags);
+  EXPECT_EQ(flags("suid"), static_cast<unsigned long>(MS_NODEV));
+  EXPECT_EQ(flags("dev"), static_cast<unsigned long>(MS_NOSUID));
+  EXPECT_EQ(flags("suid,dev"), 0u);
+  EXPECT_EQ(flags("noexec"), kDefaultMountFlags | MS_NOEXEC);
 }
 
 }  // namespace

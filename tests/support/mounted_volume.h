@@ -17,11 +17,13 @@ class MountedVolume {
   // `store` must outlive the object. Throws Refused as Session::Mount does.
   MountedVolume(Store& store, const std::string& name) : MountedVolume(store, name, kInstantMax) {}
   // The volume as it was at `at`.
-  MountedVolume(Store& store, const std::string& name, Instant at) {
+  MountedVolume(Store& store, const std::string& name, Instant at,
+                unsigned long flags = kDefaultMountFlags) {
     auto volume = at == kInstantMax ? store.OpenVolume(name) : store.OpenAt(name, at);
     SessionOptions options;
     options.mountpoint = dir_.path();
     options.source = "rewind:" + name;
+    options.flags = flags;
     options.open_at = [&store, name](std::string_view time) {
       return store.OpenAt(name, ParseTime(time, store.Now()));
     };
