@@ -11,6 +11,7 @@
 #include "fs/store.h"
 #include "metadata/refused.h"
 #include "tests/support/random_operations.h"
+#include "tests/support/reference_model_acl.h"
 #include "tests/support/system_clock.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/twin.h"
@@ -74,7 +75,11 @@ TEST_F(NoInstantInsideTest, NamedOperations) {
   ModelIno next = kModelRoot;
   const auto step = [&](Operation operation) {
     ASSERT_EQ(twin.Step(operation), "");
-    if (operation.kind == OperationKind::kCreate) ++next;
+    if (operation.kind == OperationKind::kCreate ||
+        operation.kind == OperationKind::kCreateUnnamed ||
+        (operation.kind == OperationKind::kRename && (operation.flags & RENAME_WHITEOUT) != 0)) {
+      ++next;
+    }
     ASSERT_EQ(CheckAround(twin, twin.model.instants().back()), "") << operation.Describe();
   };
   const auto create = [&](ModelIno parent, const std::string& name, uint32_t mode) {
@@ -139,8 +144,52 @@ TEST_F(NoInstantInsideTest, NamedOperations) {
   to(OperationKind::kRename, b, "linked", kModelRoot, "a",
      RENAME_EXCHANGE);  // a file with a directory
   named(OperationKind::kUnlink, kModelRoot, "a");
+  to(OperationKind::kRename, b, "other", kModelRoot, "covered", RENAME_WHITEOUT);
   named(OperationKind::kUnlink, b, "other");
   named(OperationKind::kRmdir, b, "empty");
+}
+
+// What an operation does to an inode's mode and to its xattrs are one thing, too.
+TEST_F(NoInstantInsideTest, OperationsThatChangeXattrsBesideTheInode) {
+  Twin twin = MakeTwin("attributes");
+  ModelIno next = kModelRoot;
+  const auto step = [&](OperationKind kind, ModelIno ino, const std::string& name, auto... edit) {
+    Operation operation;
+    operation.kind = kind;
+    operation.ino = ino;
+    operation.name = name;
+    (edit(operation), ...);
+    ASSERT_EQ(twin.Step(operation), "");
+    if (kind == OperationKind::kCreate || kind == OperationKind::kCreateUnnamed) ++next;
+    ASSERT_EQ(CheckAround(twin, twin.model.instants().back()), "") << operation.Describe();
+  };
+  const auto mode = [](uint32_t value) { return [=](Operation& op) { op.mode = value; }; };
+  const auto data = [](std::string value) { return [=](Operation& op) { op.data = value; }; };
+  const auto somebody = [](Operation& op) { op.caller.uid = 1000; };
+  const std::string list =
+      EncodeModelAcl({{1, 7}, {2, 6, 1000}, {4, 5}, {16, 7}, {32, 0}});  // user 1000: rw-
+
+  step(OperationKind::kSetXattr, kModelRoot, kModelDefaultAcl, data(list));
+  step(OperationKind::kCreate, kModelRoot, "file", mode(S_IFREG | 0666));  // inherits
+  const ModelIno file = next;
+  step(OperationKind::kCreate, kModelRoot, "dir", mode(S_IFDIR | 0777));
+  step(OperationKind::kSetXattr, file, kModelAccessAcl, data(list));  // changes the mode
+  step(OperationKind::kSetAttr, file, "", [](Operation& op) { op.change.mode = 04600; });
+  step(OperationKind::kSetXattr, file, "security.capability", data(std::string(20, '\x02')));
+  step(OperationKind::kWrite, file, "", data("contents"),  // takes all of it away
+       [](Operation& op) { op.kill_suid_sgid = true; });
+  step(OperationKind::kSetAttr, file, "", [](Operation& op) { op.change.mode = 06711; });
+  step(OperationKind::kFallocate, file, "", somebody, [](Operation& op) { op.length = 5000; });
+  step(OperationKind::kRemoveXattr, file, kModelAccessAcl);
+  step(OperationKind::kCreateUnnamed, kModelRoot, "", mode(0640));
+  const ModelIno unnamed = next;
+  step(OperationKind::kWrite, unnamed, "", data("nobody knows me"));
+  step(OperationKind::kLink, unnamed, "", [](Operation& op) {
+    op.other = kModelRoot;
+    op.other_name = "named";
+  });
+  step(OperationKind::kCreateUnnamed, kModelRoot, "", mode(0600));
+  step(OperationKind::kForget, next, "");
 }
 
 }  // namespace
