@@ -279,6 +279,33 @@ class ContainersTest(Case):
         docker("rm", "-f", holder)
         self.assertEqual(self.run_in(volume, attempt), "")
 
+    def test_locks_of_all_kinds_are_seen_by_the_other_container(self):
+        volume = self.volume()
+        # fcntl(2) with F_SETLK (POSIX) and F_OFD_SETLK; struct flock: write, from 0, 10 bytes.
+        lock = (r"open F, '+>>', '/v/lock'; \$l = pack('s s x4 q q l x4', 1, 0, 0, 10, 0); "
+                r"fcntl(F, {}, \$l) or exit 7;")
+        for command in (6, 37):
+            with self.subTest(command=command):
+                hold = f'exec perl -e "{lock.format(command)} print STDERR qq(locked\\n); sleep 1000"'
+                holder = self.keep_running(volume, hold, f"holder{command}")
+                self.eventually(lambda holder=holder: self.assertEqual(docker("logs", holder).stderr, "locked\n"))
+                for other in (6, 37):
+                    attempt = f'perl -e "{lock.format(other)}"; echo $?'
+                    self.assertEqual(self.run_in(volume, attempt), "7\n")
+                docker("rm", "-f", holder)
+                self.assertEqual(self.run_in(volume, f'perl -e "{lock.format(command)}"; echo $?'), "0\n")
+
+    def test_mounts_allow_what_the_volume_was_made_for(self):
+        flags = "grep ' /v ' /proc/mounts | cut -d' ' -f4"
+        plain = self.run_in(self.volume("plain"), flags).split(",")
+        self.assertIn("nosuid", plain)
+        self.assertIn("nodev", plain)
+        allowed = self.run_in(self.volume("allowed", mount="suid,dev"), flags).split(",")
+        self.assertNotIn("nosuid", allowed)
+        self.assertNotIn("nodev", allowed)
+        self.refuse("volume", "create", "-d", "rewind", "-o", "mount=everything", self.name("bad"),
+                    words=["mount=", "suid, dev"])
+
     def test_docker_cp_leaves_a_running_container_its_volume(self):
         # docker cp sends Mount and Unmount with the container's own ID (moby/moby#34665).
         volume = self.volume()

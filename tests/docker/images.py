@@ -45,10 +45,12 @@ def _base(archive):
     for applet in subprocess.run([BUSYBOX, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split():
         if applet != "busybox":
             _add(archive, "bin/" + applet, "symlink", 0o777, 0, 0, "busybox", {})
-    # This busybox has no flock.
-    program = "/usr/bin/flock"
-    listed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
-    for path in [program, *{word for word in listed.split() if word.startswith("/")}]:
+    # What this busybox does not have.
+    needed = set()
+    for program in ("/usr/bin/flock", "/usr/bin/perl"):
+        listed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+        needed |= {program, *(word for word in listed.split() if word.startswith("/"))}
+    for path in sorted(needed):
         with open(path, "rb") as file:
             _add(archive, path[1:], "file", 0o755, 0, 0, file.read(), {})
     _add(archive, "tmp", "dir", 0o1777, 0, 0, None, {})
