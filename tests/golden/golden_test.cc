@@ -5,19 +5,24 @@
 // program:
 //   REWIND_MAKE_GOLDEN=DIR golden_tests --gtest_also_run_disabled_tests --gtest_filter='*Make'
 #include <gtest/gtest.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iomanip>
 #include <random>
 #include <sstream>
 
+#include "fs/acl.h"
 #include "fs/store.h"
 #include "fs/volume.h"
 #include "metadata/time_text.h"
 #include "tests/support/manual_clock.h"
+#include "tests/support/reference_model_acl.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tree.h"
 
@@ -31,6 +36,20 @@ std::string TextOf(const FileTime& time) {
   return std::to_string(time.seconds) + "." + std::to_string(time.nanoseconds);
 }
 
+// In hexadecimal unless it is plain text.
+std::string TextOf(const std::string& value) {
+  const bool plain = std::all_of(value.begin(), value.end(), [](char c) { return c > ' '; });
+  std::ostringstream out;
+  for (const char c : value) {
+    if (plain) {
+      out << c;
+    } else {
+      out << std::hex << std::setw(2) << std::setfill('0') << int{static_cast<uint8_t>(c)};
+    }
+  }
+  return out.str();
+}
+
 void Describe(Volume& volume, std::ostream& out) {
   const CollectedTree collected = testing::CollectTree(volume);
   EXPECT_TRUE(collected.problems.empty()) << collected.ProblemText();
@@ -40,7 +59,7 @@ void Describe(Volume& volume, std::ostream& out) {
         << " size=" << node.size << " hash=" << node.content_hash << " target=" << node.target
         << " atime=" << TextOf(node.atime) << " mtime=" << TextOf(node.mtime)
         << " ctime=" << TextOf(node.ctime) << " same_as=" << node.same_as;
-    for (const auto& [name, value] : node.xattrs) out << " " << name << "=" << value;
+    for (const auto& [name, value] : node.xattrs) out << " " << name << "=" << TextOf(value);
     out << "\n";
   }
 }
@@ -92,6 +111,18 @@ void Work(Volume& volume, ManualClock* clock, std::vector<Instant>* instants) {
   volume.Rename(caller, dir, "file", kRootIno, "moved", 0);
   volume.Unlink(caller, kRootIno, "hard");
   volume.Unlink(caller, dir, "link");
+  tick();
+  const std::string list =
+      testing::EncodeModelAcl({{1, 7}, {2, 6, 1000}, {4, 5}, {16, 7}, {32, 0}});
+  volume.SetXattr(caller, dir, kDefaultAcl, list, 0);
+  volume.SetXattr(caller, file, kAccessAcl, list, 0);
+  volume.Create(caller, dir, "heir", S_IFREG | 0660);
+  const Ino unnamed = volume.CreateUnnamed(caller, dir, 0600).ino;
+  volume.Write(caller, unnamed, 0, "unnamed", false);
+  tick();
+  volume.Link(caller, unnamed, dir, "named");
+  volume.CreateUnnamed(caller, dir, 0600);  // ends with the process
+  volume.Rename(caller, dir, "heir", kRootIno, "gone", RENAME_WHITEOUT);
   tick();
 }
 
