@@ -2,6 +2,7 @@
 
 #define FUSE_USE_VERSION 35
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -281,11 +282,13 @@ void Read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_in
 }
 
 void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t offset,
-           fuse_file_info*) {
+           fuse_file_info* file) {
   Guard(req, "write", id, [&] {
     const Node node = FindForChange(req, id);
     node.volume->Write(CallerOf(req), node.ino, static_cast<uint64_t>(offset), {data, size},
                        CurrentRequest().kill_suid_sgid);
+    // Newer kernels ask for this themselves afterwards, which then costs nothing more.
+    if ((file->flags & O_DSYNC) != 0) node.volume->Sync();
     fuse_reply_write(req, size);
   });
 }
