@@ -7,6 +7,8 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <vector>
 
@@ -44,7 +46,7 @@ void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
     return;
   } catch (const Refused& refused) {
     error = refused.error();
-    if (error == EIO || error == ENOSPC)
+    if (error == EIO || (error == ENOSPC && StateOf(req).MayLogFull()))
       spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, refused.what());
   } catch (const std::bad_alloc&) {
     error = ENOMEM;
@@ -395,8 +397,9 @@ void StatFs(fuse_req_t req, fuse_ino_t id) {
     const VolumeUsage usage = NodesOf(req).volume().Usage();
     struct statvfs st {};
     st.f_bsize = st.f_frsize = kBlockBytes;
-    st.f_blocks = usage.disk_bytes / kBlockBytes;
-    st.f_bfree = st.f_bavail = usage.disk_free_bytes / kBlockBytes;
+    const uint64_t room = usage.limit_bytes - std::min(usage.limit_bytes, usage.live_bytes);
+    st.f_blocks = std::min(usage.disk_bytes, usage.limit_bytes) / kBlockBytes;
+    st.f_bfree = st.f_bavail = std::min(usage.disk_free_bytes, room) / kBlockBytes;
     st.f_files = usage.live_inodes + kPlentyInodes;
     st.f_ffree = st.f_favail = kPlentyInodes;
     st.f_namemax = kMaxNameBytes;
@@ -561,6 +564,17 @@ fuse_lowlevel_ops MakeOperations() {
 }
 
 }  // namespace
+
+bool SessionState::MayLogFull() {
+  constexpr int64_t kSecondsBetween = 60;
+  using std::chrono::steady_clock;
+  const int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(steady_clock::now().time_since_epoch())
+          .count();
+  int64_t last = full_logged_at;
+  return (last == INT64_MIN || now - last >= kSecondsBetween) &&
+         full_logged_at.compare_exchange_strong(last, now);
+}
 
 const fuse_lowlevel_ops& SessionOperations() {
   static const fuse_lowlevel_ops operations = MakeOperations();

@@ -17,9 +17,13 @@ struct SessionState {
   SessionState(std::shared_ptr<Volume> volume, SessionNodes::OpenAt open_at, std::string name)
       : nodes(std::move(volume), std::move(open_at)), source(std::move(name)) {}
 
+  // That a volume is full is logged once a minute, not for each write that is refused.
+  bool MayLogFull();
+
   SessionNodes nodes;
-  std::string source;                     // for log lines
-  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
+  std::string source;                              // for log lines
+  std::atomic<uint32_t> agreed_flags{0};           // of FUSE's INIT
+  std::atomic<int64_t> full_logged_at{INT64_MIN};  // seconds of the steady clock
 };
 
 const fuse_lowlevel_ops& SessionOperations();

@@ -339,6 +339,7 @@ void StoreImpl::Create(const CreateRequest& request) {
   record.id = catalog_->NextVolumeId();
   record.options = request.options;
   record.source = request.source;
+  record.size_bytes = request.size_bytes;
   const TimelineId next_timeline = catalog_->NextTimelineId();
   VolumeRecord source;
   if (request.source_kind != SourceKind::kNone) source = catalog_->Need(request.source);
@@ -395,6 +396,11 @@ void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& sour
   const Place place = Resolve(source, request.at);
   SyncPlace(place);
   TimelineRecord timeline = ForkTimeline(place);
+  if (request.size_bytes && timeline.base_bytes > *request.size_bytes) {
+    throw Refused(EINVAL, "size refused: " + source.name + " held " +
+                              std::to_string(timeline.base_bytes) + " bytes then, more than " +
+                              std::to_string(*request.size_bytes));
+  }
   timeline.created = clock_.Next();
   record.role = Role::kClone;
   record.source_at = place.at;
@@ -598,8 +604,10 @@ std::shared_ptr<Volume> StoreImpl::OpenVolume(const std::string& name) {
     if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
       throw Refused(EIO, broken->second);
   }
-  return OpenHead(catalog_->timelines().at(record.timeline()),
-                  catalog_->Chain(record.timeline(), kInstantMax));
+  auto head = OpenHead(catalog_->timelines().at(record.timeline()),
+                       catalog_->Chain(record.timeline(), kInstantMax));
+  head->LimitBytes(record.size_bytes.value_or(UINT64_MAX));
+  return head;
 }
 
 std::shared_ptr<Volume> StoreImpl::OpenAt(const std::string& name, Instant at) {

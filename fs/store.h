@@ -42,6 +42,7 @@ struct CreateRequest {
   std::optional<Instant>
       at;  // absent: now (for a snapshot volume as source: the instant that it shows)
   std::optional<uint32_t> uid, gid, mode;  // of the root directory of a new volume or clone
+  std::optional<uint64_t> size_bytes;      // limit of the contents of a new volume or clone
 };
 
 // What `inspect` tells about a volume. Byte counts are of the disk under the data root.
@@ -68,9 +69,10 @@ class Store {
   virtual Instant Now() = 0;
 
   // Makes a volume; durable when it returns. The same name with the same options again does
-  // nothing. Throws Refused: EINVAL (name, time), EEXIST (same name, other options), ENOENT
-  // (unknown source), ERANGE (time before what is kept, or in the future), EROFS (rollback of a
-  // snapshot volume), EBUSY (rollback of a volume whose head is open).
+  // nothing. Throws Refused: EINVAL (name, time, a size smaller than the contents), EEXIST (same
+  // name, other options), ENOENT (unknown source), ERANGE (time before what is kept, or in the
+  // future), EROFS (rollback of a snapshot volume), EBUSY (rollback of a volume whose head is
+  // open).
   virtual void Create(const CreateRequest& request) = 0;
 
   // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep

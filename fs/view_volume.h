@@ -3,6 +3,7 @@
 // (fs/transaction.h).
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,6 +66,8 @@ class ViewVolume : public Volume {
   // Makes the root directory: the first operation of a timeline without a parent.
   void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);
   Totals totals();
+  // From now on, what would make the contents grow beyond `bytes` is refused with ENOSPC.
+  void LimitBytes(uint64_t bytes) { limit_bytes_ = bytes; }
 
  private:
   friend class Transaction;
@@ -112,6 +115,7 @@ class ViewVolume : public Volume {
   Totals fixed_totals_;
   std::mutex own_mutex_;  // of a fixed view; guards the caches, as the timeline's does for a head
 
+  std::atomic<uint64_t> limit_bytes_{UINT64_MAX};
   uint64_t changes_ =
       0;  // commits, so that what was loaded without the mutex is known to be still true
   std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten

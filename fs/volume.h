@@ -58,6 +58,7 @@ struct AttrChange {
 
 struct VolumeUsage {
   uint64_t live_bytes = 0, live_inodes = 0;      // contents of this volume
+  uint64_t limit_bytes = UINT64_MAX;             // what live_bytes may come to
   uint64_t disk_bytes = 0, disk_free_bytes = 0;  // of the disk under the data root
 };
 

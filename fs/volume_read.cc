@@ -233,6 +233,7 @@ VolumeUsage ViewVolume::Usage() {
   VolumeUsage usage;
   usage.live_bytes = now.bytes;
   usage.live_inodes = now.inodes;
+  usage.limit_bytes = limit_bytes_;
   struct statvfs disk;
   if (statvfs(context_.root.c_str(), &disk) != 0)
     throw Refused(errno, "cannot stat the data root's disk");

@@ -56,6 +56,7 @@ std::string VolumeRecord::Encode() const {
   if (!source.empty()) out["source"] = source;
   PutOptional(&out, "source_at", source_at);
   PutOptional(&out, "rolled_back_to", rolled_back_to);
+  if (size_bytes) out["size_bytes"] = *size_bytes;
   return out.dump();
 }
 
@@ -77,6 +78,7 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
     record.source = in.value("source", "");
     record.source_at = GetOptional(in, "source_at");
     record.rolled_back_to = GetOptional(in, "rolled_back_to");
+    if (in.contains("size_bytes")) record.size_bytes = in.at("size_bytes").get<uint64_t>();
     return record;
   });
 }

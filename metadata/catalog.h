@@ -40,6 +40,7 @@ struct VolumeRecord {
   std::optional<Instant> fixed_at;  // of a snapshot volume: the instant that it shows
   std::string source;  // of a clone or snapshot: the name of the volume it was made from
   std::optional<Instant> source_at;       // of a clone: the instant that it was made from
+  std::optional<uint64_t> size_bytes;     // what its contents may come to; absent: no limit
   std::optional<Instant> rolled_back_to;  // of a volume: the target of its last rollback
 
   bool writable() const { return !fixed_at.has_value(); }

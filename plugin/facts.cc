@@ -40,6 +40,7 @@ nlohmann::json BriefFacts(const VolumeFacts& facts) {
     json["rolled_back_to"] = FormatInstant(*record.rolled_back_to);
     json["rolled_back_at"] = FormatInstant(record.bindings.back().since);
   }
+  if (record.size_bytes) json["size"] = HumanBytes(*record.size_bytes);
   if (!record.options.empty()) json["options"] = record.options;
   return json;
 }

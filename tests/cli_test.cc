@@ -96,7 +96,7 @@ TEST_F(CliTest, NowPrintsOneInstantThatIsAcceptedBack) {
 
 TEST_F(CliTest, RefusalsAreOneLineAndUsageIsTwo) {
   Done({"create", "v"});
-  EXPECT_THAT(RefusedLine({"create", "x", "-o", "size=1G"}), HasSubstr("unknown option \"size\""));
+  EXPECT_THAT(RefusedLine({"create", "x", "-o", "colour=red"}), HasSubstr("unknown option \"colour\""));
   EXPECT_THAT(RefusedLine({"create", "x", "-o", "at"}), HasSubstr("needs a value"));
   EXPECT_THAT(RefusedLine({"create", "x", "-o", "uid=1", "-o", "uid=2"}), HasSubstr("twice"));
   EXPECT_THAT(RefusedLine({"create", "a/b"}), HasSubstr("contains a /"));

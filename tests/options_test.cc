@@ -78,8 +78,8 @@ TEST(OptionsTest, HelpListsEveryOption) {
 }
 
 TEST(OptionsTest, AnUnknownOptionIsAnsweredWithTheValidOnes) {
-  std::string refusal = RefusalOf("v", {{"size", "10G"}});
-  EXPECT_THAT(refusal, HasSubstr("unknown option \"size\""));
+  std::string refusal = RefusalOf("v", {{"colour", "10G"}});
+  EXPECT_THAT(refusal, HasSubstr("unknown option \"colour\""));
   for (const VolumeOption& option : VolumeOptions()) EXPECT_THAT(refusal, HasSubstr(option.name));
   EXPECT_THAT(refusal, Not(HasSubstr("\n")));
 }
@@ -108,6 +108,13 @@ const BadOptions kBadOptions[] = {
     {{{"mode", "u=rwx"}}, "octal"},
     {{{"mode", "10000"}}, "octal"},
     {{{"mode", ""}}, "needs a value"},
+    {{{"size", "0"}}, "from 1 up"},
+    {{{"size", "-1"}}, "from 1 up"},
+    {{{"size", "20GB"}}, "such as 20G"},
+    {{{"size", "G"}}, "such as 20G"},
+    {{{"size", "8192P"}}, "such as 20G"},
+    {{{"size", "99999999999999999999"}}, "such as 20G"},
+    {{{"snapshot-of", "a"}, {"size", "1G"}}, "size is for new volumes and clones"},
     {{{"mount", "suid dev"}}, "\"suid dev\" is none of suid, dev and noexec"},
     {{{"mount", "suid,"}}, "\"\" is none of"},
     {{{"mount", "ro"}}, "none of"},
@@ -144,6 +151,18 @@ TEST(OptionsTest, NamesAreBytesThatEveryToolCanShow) {
     EXPECT_THAT(refusal, Not(HasSubstr("\n")));
     EXPECT_LT(refusal.size(), 500u);
   }
+}
+
+TEST(OptionsTest, SizesCountInPowersOf1024) {
+  const auto size = [](const char* value) {
+    return ParseVolumeOptions("v", {{"size", value}}, kNow).size_bytes;
+  };
+  EXPECT_EQ(ParseVolumeOptions("v", {}, kNow).size_bytes, std::nullopt);
+  EXPECT_EQ(size("1"), 1u);
+  EXPECT_EQ(size("4096"), 4096u);
+  EXPECT_EQ(size("20G"), uint64_t{20} << 30);
+  EXPECT_EQ(size("3k"), 3072u);
+  EXPECT_EQ(size("8191P"), uint64_t{8191} << 50);
 }
 
 TEST(OptionsTest, MountsWithholdWhatTheyAreNotToldToAllow) {

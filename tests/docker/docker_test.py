@@ -306,6 +306,16 @@ class ContainersTest(Case):
         self.refuse("volume", "create", "-d", "rewind", "-o", "mount=everything", self.name("bad"),
                     words=["mount=", "suid, dev"])
 
+    def test_a_volume_holds_no_more_than_its_size(self):
+        volume = self.volume(size="1M")
+        said = self.run_in(volume, "dd if=/dev/zero of=/v/a bs=64k count=17; stat -c %s /v/a; df -k /v | tail -1",
+                           check=False)
+        self.assertIn("No space left on device", said.stderr)
+        self.assertIn("1048576", said.stdout)
+        self.assertIn(" 1024 ", said.stdout)
+        self.assertEqual(self.run_in(volume, "rm /v/a && dd if=/dev/zero of=/v/b bs=64k count=16 2>&1 | grep -c full"
+                                     " || true"), "0\n")
+
     def test_docker_cp_leaves_a_running_container_its_volume(self):
         # docker cp sends Mount and Unmount with the container's own ID (moby/moby#34665).
         volume = self.volume()
@@ -390,7 +400,8 @@ class BadInputTest(Case):
         snapshot = self.volume("snap", snapshot_of=volume)
         return volume, [
             # what, options, words that the error has
-            ("unknown option", ["size=10g"], ["size", "snapshot-of", "clone-of", "rollback", "at", "uid", "gid", "mode"]),
+            ("unknown option", ["colour=red"],
+             ["colour", "snapshot-of", "clone-of", "rollback", "at", "uid", "gid", "mode", "size", "mount"]),
             ("help", ["help="], ["snapshot-of", "clone-of", "rollback", "at"]),
             ("snapshot and clone", [f"snapshot-of={volume}", f"clone-of={volume}"], ["at most one", "clone-of"]),
             ("snapshot and rollback", [f"snapshot-of={volume}", f"rollback={volume}", "at=1s"], ["at most one"]),

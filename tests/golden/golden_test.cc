@@ -147,9 +147,17 @@ TEST(GoldenTest, DISABLED_Make) {
                  instants[2],
                  {},
                  {},
+                 {},
                  {}});
-  store->Create(
-      {"clone", {{"clone-of", "origin"}}, SourceKind::kCloneOf, "origin", instants[3], {}, {}, {}});
+  store->Create({"clone",
+                 {{"clone-of", "origin"}},
+                 SourceKind::kCloneOf,
+                 "origin",
+                 instants[3],
+                 {},
+                 {},
+                 {},
+                 {}});
   {
     const auto clone = store->OpenVolume("clone");
     clone->Write({}, clone->Lookup(clone->Lookup(kRootIno, "dir")->ino, "file")->ino, 131'000,
@@ -161,6 +169,7 @@ TEST(GoldenTest, DISABLED_Make) {
                  SourceKind::kRollback,
                  "origin",
                  instants[1],
+                 {},
                  {},
                  {},
                  {}});
