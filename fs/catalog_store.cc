@@ -32,6 +32,7 @@ CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(c
 void CatalogStore::Load() {
   volumes_.clear();
   timelines_.clear();
+  marks_.clear();
   ForEach(context_.index, KeyType::kVolume, [this](std::string_view value) {
     VolumeRecord record = VolumeRecord::Decode(value);
     const std::string name = record.name;
@@ -40,6 +41,10 @@ void CatalogStore::Load() {
   ForEach(context_.index, KeyType::kTimeline, [this](std::string_view value) {
     const TimelineRecord record = TimelineRecord::Decode(value);
     timelines_[record.id] = record;
+  });
+  ForEach(context_.index, KeyType::kMark, [this](std::string_view value) {
+    const Mark mark = Mark::Decode(value);
+    marks_[mark.volume][mark.label] = mark;
   });
   if (const auto counters = context_.index->Get(CountersKey())) {
     try {
@@ -81,6 +86,10 @@ void CatalogStore::Commit(const Change& change) {
   }
   for (const TimelineId id : change.end_timelines)
     entries.push_back({TimelineKey(id), std::nullopt});
+  for (const Mark& mark : change.put_marks)
+    entries.push_back({MarkKey(mark.volume, mark.label), mark.Encode()});
+  for (const Mark& mark : change.end_marks)
+    entries.push_back({MarkKey(mark.volume, mark.label), std::nullopt});
   entries.push_back(
       {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
   {
@@ -109,6 +118,18 @@ void CatalogStore::Commit(const Change& change) {
   for (const std::string& name : change.end_volumes) volumes_.erase(name);
   for (const TimelineRecord& record : change.put_timelines) timelines_[record.id] = record;
   for (const TimelineId id : change.end_timelines) timelines_.erase(id);
+  for (const Mark& mark : change.put_marks) marks_[mark.volume][mark.label] = mark;
+  for (const Mark& mark : change.end_marks) {
+    const auto of_volume = marks_.find(mark.volume);
+    of_volume->second.erase(mark.label);
+    if (of_volume->second.empty()) marks_.erase(of_volume);
+  }
+}
+
+const std::map<std::string, Mark>& CatalogStore::Marks(VolumeId volume) const {
+  static const std::map<std::string, Mark> kNone;
+  const auto found = marks_.find(volume);
+  return found == marks_.end() ? kNone : found->second;
 }
 
 std::vector<View::Link> CatalogStore::Chain(TimelineId timeline, Instant at) const {

@@ -27,6 +27,9 @@ class CatalogStore {
   VolumeId NextVolumeId() const { return next_volume_; }
   TimelineId NextTimelineId() const { return next_timeline_; }
 
+  // The marks of a volume, by label.
+  const std::map<std::string, Mark>& Marks(VolumeId volume) const;
+
   const VolumeRecord* Find(const std::string& name) const;
   const VolumeRecord& Need(const std::string& name) const;  // throws Refused(ENOENT)
 
@@ -36,6 +39,8 @@ class CatalogStore {
     std::vector<std::string> end_volumes;
     std::vector<TimelineRecord> put_timelines;
     std::vector<TimelineId> end_timelines;
+    std::vector<Mark> put_marks;
+    std::vector<Mark> end_marks;
   };
   void Commit(const Change& change);
   // The last Commit failed, but may take effect all the same.
@@ -57,6 +62,7 @@ class CatalogStore {
   std::unique_ptr<Timeline> control_;
   std::map<std::string, VolumeRecord> volumes_;
   std::map<TimelineId, TimelineRecord> timelines_;
+  std::map<VolumeId, std::map<std::string, Mark>> marks_;
   bool uncertain_ = false;
   VolumeId next_volume_ = 1;
   TimelineId next_timeline_ = 1;

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -11,8 +12,10 @@
 namespace rw {
 
 bool SessionNodes::IsAbsolute(std::string_view time) {
+  // A date begins with a digit and has a hyphen, which durations, `now` and labels do not both.
   return time.starts_with('@') ||
-         time.find('-') != time.npos;  // neither is part of a duration or of `now`
+         (!time.empty() && std::isdigit(static_cast<unsigned char>(time.front())) != 0 &&
+          time.find('-') != time.npos);
 }
 
 Node SessionNodes::Find(uint64_t node_id) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "fs/catalog_store.h"
 #include "fs/store_files.h"
 #include "fs/view_volume.h"
+#include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 
@@ -40,6 +42,11 @@ class StoreImpl : public Store {
   Instant Now() override;
   void Create(const CreateRequest& request) override;
   void Remove(const std::string& name) override;
+  Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
+                  const std::string& note, std::optional<Instant> at) override;
+  void RemoveMark(const std::string& volume, const std::string& label) override;
+  std::vector<Mark> Marks(const std::string& volume) override;
+  Instant InstantOf(const std::string& volume, std::string_view time) override;
   std::optional<VolumeRecord> Find(const std::string& name) override;
   std::vector<VolumeRecord> List() override;
   VolumeStatus Status(const std::string& name) override;
@@ -64,6 +71,7 @@ class StoreImpl : public Store {
   TimelineRecord ForkTimeline(const Place& place);
   Totals TotalsAt(TimelineId timeline, Instant at);
   std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
+  const Mark& NeedMark(const VolumeRecord& record, const std::string& label);
   void MakeEmpty(const CreateRequest& request, VolumeRecord record);
   void MakeClone(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   void MakeSnapshot(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
@@ -388,7 +396,10 @@ void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
     record.created = head->last_instant();
   }
   record.bindings.push_back({record.created, timeline.id});
-  catalog_->Commit({{record}, {}, {timeline}, {}});
+  CatalogStore::Change change;
+  change.put_volumes.push_back(record);
+  change.put_timelines.push_back(timeline);
+  catalog_->Commit(change);
 }
 
 void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& source,
@@ -409,23 +420,26 @@ void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& sour
     std::vector<View::Link> chain = place.chain;
     chain.insert(chain.begin(), {timeline.id, kInstantMax, timeline.first_ino});
     const auto head = OpenHead(timeline, std::move(chain));
-    AttrChange change;
-    change.mode = request.mode;
-    change.uid = request.uid;
-    change.gid = request.gid;
-    head->SetAttr({}, kRootIno, change);
+    AttrChange attributes;
+    attributes.mode = request.mode;
+    attributes.uid = request.uid;
+    attributes.gid = request.gid;
+    head->SetAttr({}, kRootIno, attributes);
     head->Sync();
     record.created = head->last_instant();
   }
   record.bindings.push_back({record.created, timeline.id});
-  catalog_->Commit({{record}, {}, {timeline}, {}});
+  CatalogStore::Change change;
+  change.put_volumes.push_back(record);
+  change.put_timelines.push_back(timeline);
+  catalog_->Commit(change);
 }
 
 void StoreImpl::MakeSnapshot(const CreateRequest& request, const VolumeRecord& source,
                              VolumeRecord record) {
-  if (request.mode || request.uid || request.gid) {
+  if (request.mode || request.uid || request.gid || request.size_bytes) {
     throw Refused(EINVAL,
-                  "uid, gid and mode cannot be given for a snapshot volume: it is read-only");
+                  "uid, gid, mode and size cannot be given for a snapshot volume: it is read-only");
   }
   const Place place = Resolve(source, request.at);
   SyncPlace(place);
@@ -433,13 +447,15 @@ void StoreImpl::MakeSnapshot(const CreateRequest& request, const VolumeRecord& s
   record.created = clock_.Next();
   record.fixed_at = place.at;
   record.bindings.push_back({record.created, place.timeline});
-  catalog_->Commit({{record}, {}, {}, {}});
+  CatalogStore::Change change;
+  change.put_volumes.push_back(record);
+  catalog_->Commit(change);
 }
 
 void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& source,
                          VolumeRecord record) {
-  if (request.mode || request.uid || request.gid) {
-    throw Refused(EINVAL, "uid, gid and mode cannot be given for a rollback");
+  if (request.mode || request.uid || request.gid || request.size_bytes) {
+    throw Refused(EINVAL, "uid, gid, mode and size cannot be given for a rollback");
   }
   if (!request.at) throw Refused(EINVAL, "rollback needs at=TIME: where to go back to");
   if (!source.writable()) {
@@ -460,7 +476,10 @@ void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& sourc
   VolumeRecord rolled_back = source;
   rolled_back.bindings.push_back({timeline.created, timeline.id});
   rolled_back.rolled_back_to = place.at;
-  catalog_->Commit({{record, rolled_back}, {}, {timeline}, {}});
+  CatalogStore::Change change;
+  change.put_volumes = {record, rolled_back};
+  change.put_timelines.push_back(timeline);
+  catalog_->Commit(change);
 }
 
 void StoreImpl::Remove(const std::string& name) {
@@ -470,6 +489,7 @@ void StoreImpl::Remove(const std::string& name) {
     throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
   CatalogStore::Change change;
   change.end_volumes.push_back(name);
+  for (const auto& [label, mark] : catalog_->Marks(record.id)) change.end_marks.push_back(mark);
   const std::vector<TimelineId> unneeded = Unneeded(name);
   for (const TimelineId id : unneeded) {
     TimelineRecord dropped = catalog_->timelines().at(id);
@@ -495,7 +515,76 @@ void StoreImpl::DeleteTimelineData(TimelineId id) {
   std::filesystem::remove_all(segments_->TimelineDirectory(id));
   context_.files->SyncDirectory(root_ / "journal");
   const std::lock_guard lock(catalog_mutex_);
-  catalog_->Commit({{}, {}, {}, {id}});
+  CatalogStore::Change change;
+  change.end_timelines.push_back(id);
+  catalog_->Commit(change);
+}
+
+Instant StoreImpl::SetMark(const std::vector<std::string>& volumes, const std::string& label,
+                           const std::string& note, std::optional<Instant> at) {
+  CheckLabel(label);
+  if (volumes.empty()) throw Refused(EINVAL, "a mark needs a volume");
+  const std::lock_guard lock(catalog_mutex_);
+  const Instant made = clock_.Next();
+  const Instant instant = at.value_or(made);
+  CatalogStore::Change change;
+  std::vector<Place> places;
+  for (const std::string& name : std::set<std::string>(volumes.begin(), volumes.end())) {
+    const VolumeRecord& record = catalog_->Need(name);
+    if (!record.writable()) {
+      throw Refused(EROFS, "cannot mark " + name +
+                               ": it is a snapshot volume, which shows one "
+                               "instant; mark the volume that it was made of");
+    }
+    const auto& marks = catalog_->Marks(record.id);
+    if (const auto found = marks.find(label); found != marks.end()) {
+      throw Refused(EEXIST, "volume " + name + " has a mark " + Quoted(label) + " at " +
+                                FormatInstant(found->second.at) + "; remove it first");
+    }
+    places.push_back(Resolve(record, instant));
+    change.put_marks.push_back({record.id, label, instant, made, note});
+  }
+  for (const Place& place : places) SyncPlace(place);
+  catalog_->Commit(change);
+  return instant;
+}
+
+void StoreImpl::RemoveMark(const std::string& volume, const std::string& label) {
+  const std::lock_guard lock(catalog_mutex_);
+  CatalogStore::Change change;
+  change.end_marks.push_back(NeedMark(catalog_->Need(volume), label));
+  catalog_->Commit(change);
+}
+
+std::vector<Mark> StoreImpl::Marks(const std::string& volume) {
+  const std::lock_guard lock(catalog_mutex_);
+  std::vector<Mark> marks;
+  for (const auto& [label, mark] : catalog_->Marks(catalog_->Need(volume).id))
+    marks.push_back(mark);
+  std::stable_sort(marks.begin(), marks.end(),
+                   [](const Mark& a, const Mark& b) { return a.at < b.at; });
+  return marks;
+}
+
+const Mark& StoreImpl::NeedMark(const VolumeRecord& record, const std::string& label) {
+  const auto& marks = catalog_->Marks(record.id);
+  const auto found = marks.find(label);
+  if (found == marks.end())
+    throw Refused(ENOENT, "volume " + record.name + " has no mark " + Quoted(label));
+  return found->second;
+}
+
+Instant StoreImpl::InstantOf(const std::string& volume, std::string_view time) {
+  const std::lock_guard lock(catalog_mutex_);
+  const VolumeRecord& record = catalog_->Need(volume);
+  const auto& marks = catalog_->Marks(record.id);
+  if (const auto found = marks.find(std::string(time)); found != marks.end())
+    return found->second.at;
+  try {
+    return ParseTime(time, clock_.Next());
+  } catch (const Refused& refused) {
+    throw Refused(refused.error(), std::string(refused.what()) + "; nor is it a mark of " + volume);
+  }
 }
 
 std::optional<VolumeRecord> StoreImpl::Find(const std::string& name) {
@@ -616,6 +705,19 @@ std::shared_ptr<Volume> StoreImpl::OpenAt(const std::string& name, Instant at) {
 }
 
 }  // namespace
+
+void CheckLabel(std::string_view label) {
+  const auto refuse = [&](const char* why) {
+    throw Refused(EINVAL, "label " + Quoted(label) + " refused: " + why +
+                              "; accepted are 1 to 255 bytes of UTF-8 without / and control "
+                              "characters, not beginning with a digit or one of @ . -");
+  };
+  if (const char* flaw = FlawOfName(label)) refuse(flaw);
+  if (label.size() > kMaxNameBytes) refuse("it is longer than 255 bytes");
+  if (label == "now") refuse("it is a time");
+  if (std::string_view("0123456789@.-").find(label.front()) != label.npos)
+    refuse("it could be taken for something else");
+}
 
 std::unique_ptr<Store> Store::Open(StoreOptions options) {
   auto store = std::make_unique<StoreImpl>(std::move(options));

@@ -45,6 +45,11 @@ struct CreateRequest {
   std::optional<uint64_t> size_bytes;      // limit of the contents of a new volume or clone
 };
 
+// Throws Refused(EINVAL) unless it is 1 to 255 bytes of UTF-8 that no time and no path can be
+// taken for: without / and control characters, not beginning with a digit or one of @ . -, and not
+// "now".
+void CheckLabel(std::string_view label);
+
 // What `inspect` tells about a volume. Byte counts are of the disk under the data root.
 struct VolumeStatus {
   VolumeRecord record;
@@ -78,6 +83,19 @@ class Store {
   // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep
   // showing what they showed. Throws Refused: ENOENT; EBUSY while its head is open.
   virtual void Remove(const std::string& name) = 0;
+
+  // Gives one instant of each of the volumes a name: `at`, or now (one and the same for all, and
+  // everything acknowledged before the call is in it). Returns the instant; it and the mark survive
+  // the machine then. All volumes get the mark or none. Throws Refused: EINVAL (label, or no
+  // volume), ENOENT, EEXIST (a volume has a mark of that name), EROFS (a snapshot volume: it shows
+  // one instant only), ERANGE.
+  virtual Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
+                          const std::string& note, std::optional<Instant> at) = 0;
+  virtual void RemoveMark(const std::string& volume, const std::string& label) = 0;  // ENOENT
+  virtual std::vector<Mark> Marks(const std::string& volume) = 0;  // oldest instant first
+  // What a time in text means for the volume: as ParseTime, or a label of one of its marks. Throws
+  // Refused(EINVAL, ENOENT).
+  virtual Instant InstantOf(const std::string& volume, std::string_view time) = 0;
 
   virtual std::optional<VolumeRecord> Find(const std::string& name) = 0;
   virtual std::vector<VolumeRecord> List() = 0;              // sorted by name

@@ -83,6 +83,24 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
   });
 }
 
+std::string Mark::Encode() const {
+  json out = {{"volume", volume}, {"label", label}, {"at", at.ns}, {"made", made.ns}};
+  if (!note.empty()) out["note"] = note;
+  return out.dump();
+}
+
+Mark Mark::Decode(std::string_view text) {
+  return Guarded<Mark>(text, "mark", [](const json& in) {
+    Mark mark;
+    mark.volume = in.at("volume");
+    mark.label = in.at("label");
+    mark.at.ns = in.at("at");
+    mark.made.ns = in.at("made");
+    mark.note = in.value("note", "");
+    return mark;
+  });
+}
+
 std::string TimelineRecord::Encode() const {
   json out = {{"id", id},
               {"created", created.ns},

@@ -49,6 +49,18 @@ struct VolumeRecord {
   static VolumeRecord Decode(std::string_view json);  // throws Refused(EIO) if it does not parse
 };
 
+// An instant of a volume that has a name.
+struct Mark {
+  VolumeId volume = 0;
+  std::string label;  // unique in its volume
+  Instant at;
+  Instant made;  // when it was given the name
+  std::string note;
+
+  std::string Encode() const;
+  static Mark Decode(std::string_view json);
+};
+
 struct TimelineRecord {
   TimelineId id = 0;
   std::optional<TimelineId> parent;

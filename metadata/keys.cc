@@ -67,6 +67,11 @@ std::string TimelineKey(TimelineId timeline) { return TypePrefix(KeyType::kTimel
 std::string VolumeKey(std::string_view name) {
   return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);
 }
+std::string MarkKey(VolumeId volume, std::string_view label) {
+  std::string key(1, static_cast<char>(KeyType::kMark));
+  PutBigEndian(&key, volume);
+  return key.append(label);
+}
 std::string CountersKey() { return std::string(1, static_cast<char>(KeyType::kCounters)); }
 
 void AppendInstant(std::string* key, Instant at) { PutBigEndian(key, ~at.ns); }

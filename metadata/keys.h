@@ -27,6 +27,7 @@ enum class KeyType : char {
       'S',  // timeline, ~instant                 -> position and totals of a record, now and then
   kVolume = 'V',    // name                               -> JSON
   kTimeline = 'T',  // timeline                           -> JSON
+  kMark = 'M',      // volume, label                      -> JSON
   kCounters = 'G',  //                                    -> JSON
 };
 
@@ -45,6 +46,7 @@ std::string OrphanKey(TimelineId timeline, Ino ino);
 std::string CoveredKey(TimelineId timeline);
 std::string VolumeKey(std::string_view name);
 std::string TimelineKey(TimelineId timeline);
+std::string MarkKey(VolumeId volume, std::string_view label);
 std::string CountersKey();
 
 // Everything of one type and timeline (and inode) starts with these.

@@ -54,4 +54,19 @@ std::string Quoted(std::string_view text) {
   return out + '"';
 }
 
+const char* FlawOfName(std::string_view text) {
+  if (text.empty()) return "it is empty";
+  if (text.find('/') != text.npos) return "it contains a /";
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = Utf8Length(text.substr(at));
+    if (length == 0) return "it is not UTF-8";
+    const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
+    const bool upper_control = length == 2 && byte(0) == 0xC2 && byte(1) < 0xA0;
+    if (byte(0) < 0x20 || byte(0) == 0x7F || upper_control)
+      return "it contains a control character";
+    at += length;
+  }
+  return nullptr;
+}
+
 }  // namespace rw

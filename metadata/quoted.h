@@ -15,4 +15,8 @@ std::string Quoted(std::string_view text);
 // valid one.
 size_t Utf8Length(std::string_view text);
 
+// What keeps `text` from being a name that people can read, e.g. "it is not UTF-8" or "it contains
+// a control character"; null if nothing does.
+const char* FlawOfName(std::string_view text);
+
 }  // namespace rw

@@ -27,6 +27,7 @@ struct Arguments {
   std::string directory;
   std::string at;
   std::vector<std::string> options;
+  MarkRequest mark;
   bool json = false;
 };
 
@@ -90,6 +91,35 @@ void AddVolumeCommands(CLI::App& app, Arguments& arguments) {
           arguments);
 }
 
+void AddMarkCommands(CLI::App& app, Arguments& arguments) {
+  const std::string times = std::string(kTimeSyntax) + "; or a mark";
+  CLI::App* mark = AddCommand(app, arguments, "mark", "Give an instant of volumes a name",
+                              [&arguments](const auto& socket) {
+                                MarkRequest& request = arguments.mark;
+                                request.label = request.names.back();
+                                request.names.pop_back();
+                                request.at = arguments.at;
+                                MarkCommand(socket, request, arguments.json);
+                              });
+  mark->add_option("NAME... LABEL", arguments.mark.names, "the volumes, then the name")->required();
+  mark->add_flag("--all", arguments.mark.all,
+                 "all volumes, at one instant; then only LABEL follows");
+  mark->add_option("--note", arguments.mark.note, "a line to remember it by")->type_name("TEXT");
+  mark->add_option("--at", arguments.at, "the instant (default: now): " + times)->type_name("TIME");
+  AddJson(mark, arguments);
+  CLI::App* marks = AddCommand(
+      app, arguments, "marks", "List the marks of a volume",
+      [&arguments](const auto& socket) { MarksCommand(socket, arguments.name, arguments.json); });
+  AddName(marks, arguments);
+  AddJson(marks, arguments);
+  CLI::App* unmark =
+      AddCommand(app, arguments, "unmark", "Remove a mark", [&arguments](const auto& socket) {
+        UnmarkCommand(socket, arguments.name, arguments.mark.label);
+      });
+  AddName(unmark, arguments);
+  unmark->add_option("LABEL", arguments.mark.label, "the mark")->required();
+}
+
 void AddMountCommands(CLI::App& app, Arguments& arguments) {
   CLI::App* mount =
       AddCommand(app, arguments, "mount", "Mount a volume on a directory of this machine",
@@ -101,8 +131,9 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
   AddName(mount, arguments);
   mount->add_option("DIR", arguments.directory, "an existing directory")->required();
   mount
-      ->add_option("--at", arguments.at,
-                   "show it read-only as it was at a time: " + std::string(kTimeSyntax))
+      ->add_option(
+          "--at", arguments.at,
+          "show it read-only as it was at a time: " + std::string(kTimeSyntax) + ", or a mark")
       ->type_name("TIME");
   CLI::App* umount =
       AddCommand(app, arguments, "umount", "Undo rewind mount",
@@ -137,6 +168,7 @@ int RunCommandLine(int argc, char** argv) {
   app.footer("Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 usage.");
   AddServe(app, arguments);
   AddVolumeCommands(app, arguments);
+  AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;

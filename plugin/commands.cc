@@ -129,4 +129,35 @@ void NowCommand(const std::filesystem::path& socket, const std::string& name, bo
   }
 }
 
+void MarkCommand(const std::filesystem::path& socket, const MarkRequest& request, bool json) {
+  Json body = {{"Names", request.names}, {"All", request.all}, {"Label", request.label}};
+  if (!request.note.empty()) body["Note"] = request.note;
+  if (!request.at.empty()) body["At"] = request.at;
+  const Json answer = Ask(socket, "Rewind.Mark", body);
+  if (json) {
+    std::cout << Json{{"instant", answer.at("Instant")}, {"volumes", answer.at("Names")}}.dump()
+              << '\n';
+  } else {
+    std::cout << answer.at("Instant").get<std::string>() << '\n';
+  }
+}
+
+void MarksCommand(const std::filesystem::path& socket, const std::string& name, bool json) {
+  const Json marks = Ask(socket, "Rewind.Marks", {{"Name", name}}).at("Marks");
+  if (json) {
+    std::cout << marks.dump(2) << '\n';
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"LABEL", "AT", "NOTE"}};
+  for (const Json& mark : marks)
+    rows.push_back({ToText(mark["label"]), ToText(mark["at"]), ToText(mark["note"])});
+  PrintTable(rows);
+}
+
+void UnmarkCommand(const std::filesystem::path& socket, const std::string& name,
+                   const std::string& label) {
+  Ask(socket, "Rewind.Unmark", {{"Name", name}, {"Label", label}});
+  std::cout << label << '\n';
+}
+
 }  // namespace rw

@@ -134,6 +134,43 @@ Json Now(Volumes& volumes, const Json& request) {
   return {{"Instant", FormatInstant(volumes.Now(Text(request, "Name")))}};
 }
 
+std::vector<std::string> Names(const Json& request) {
+  std::vector<std::string> names;
+  const auto found = request.find("Names");
+  if (found == request.end() || !found->is_array())
+    throw Refused(EINVAL, "the request needs an array \"Names\"");
+  for (const Json& name : *found) {
+    if (!name.is_string()) throw Refused(EINVAL, "one of \"Names\" is not a string");
+    names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
+Json SetMark(Volumes& volumes, const Json& request) {
+  std::vector<std::string> names = Names(request);
+  if (request.value("All", false)) names = volumes.WritableNames();
+  const Instant at =
+      volumes.SetMark(names, Text(request, "Label"), OptionalText(request, "Note").value_or(""),
+                      OptionalText(request, "At"));
+  return {{"Instant", FormatInstant(at)}, {"Names", names}};
+}
+
+Json ListMarks(Volumes& volumes, const Json& request) {
+  Json list = Json::array();
+  for (const Mark& mark : volumes.Marks(Text(request, "Name"))) {
+    list.push_back({{"label", mark.label},
+                    {"at", FormatInstant(mark.at)},
+                    {"made", FormatInstant(mark.made)},
+                    {"note", mark.note}});
+  }
+  return {{"Marks", list}};
+}
+
+Json RemoveMark(Volumes& volumes, const Json& request) {
+  volumes.RemoveMark(Text(request, "Name"), Text(request, "Label"));
+  return Json::object();
+}
+
 // Unlike Docker, the command line mounts once per ID: the ID is the directory.
 Json MountOnce(Volumes& volumes, const Json& request) {
   std::string id = Text(request, "ID");
@@ -165,7 +202,8 @@ const std::map<std::string, Handler>& Handlers() {
       {"VolumeDriver.List", List},     {"Rewind.List", ListWithFacts},
       {"Rewind.Inspect", Inspect},     {"Rewind.Now", Now},
       {"Rewind.Mount", MountOnce},     {"Rewind.FindMount", FindMount},
-      {"Rewind.Release", Release},
+      {"Rewind.Release", Release},     {"Rewind.Mark", SetMark},
+      {"Rewind.Marks", ListMarks},     {"Rewind.Unmark", RemoveMark},
   };
   return *handlers;
 }

@@ -85,34 +85,28 @@ void SetSource(SourceKind kind, std::string_view source, CreateRequest& request)
 
 constexpr VolumeOption kOptions[] = {
     {"snapshot-of", "VOLUME", "read-only volume that shows VOLUME as it was `at`",
-     [](std::string_view value, Instant, CreateRequest& request) {
+     [](std::string_view value, CreateRequest& request) {
        SetSource(SourceKind::kSnapshotOf, value, request);
      }},
     {"clone-of", "VOLUME", "writable copy of VOLUME as it was `at`",
-     [](std::string_view value, Instant, CreateRequest& request) {
+     [](std::string_view value, CreateRequest& request) {
        SetSource(SourceKind::kCloneOf, value, request);
      }},
     {"rollback", "VOLUME",
      "puts VOLUME back to `at`; the new volume shows VOLUME as it was just before",
-     [](std::string_view value, Instant, CreateRequest& request) {
+     [](std::string_view value, CreateRequest& request) {
        SetSource(SourceKind::kRollback, value, request);
      }},
     {"at", "TIME",
      "the time for snapshot-of and clone-of (default: now) and rollback (required): RFC 3339 with "
-     "a zone, @unix-seconds, a duration ago such as 10m, or now",
-     [](std::string_view value, Instant now, CreateRequest& request) {
-       request.at = ParseTime(value, now);
-     }},
+     "a zone, @unix-seconds, a duration ago such as 10m, now, or a mark",
+     [](std::string_view, CreateRequest&) {}},  // what it means depends on the others
     {"uid", "NUMBER", "owner of the root directory of a new volume or clone",
-     [](std::string_view value, Instant, CreateRequest& request) {
-       request.uid = ParseId("uid", value);
-     }},
+     [](std::string_view value, CreateRequest& request) { request.uid = ParseId("uid", value); }},
     {"gid", "NUMBER", "group of the root directory of a new volume or clone",
-     [](std::string_view value, Instant, CreateRequest& request) {
-       request.gid = ParseId("gid", value);
-     }},
+     [](std::string_view value, CreateRequest& request) { request.gid = ParseId("gid", value); }},
     {"mode", "OCTAL", "permissions of the root directory of a new volume or clone, e.g. 0750",
-     [](std::string_view value, Instant, CreateRequest& request) {
+     [](std::string_view value, CreateRequest& request) {
        request.mode = ToNumber(value, 8);
        if (!request.mode || *request.mode > 07777) {
          Refuse("mode=" + Quoted(value) + " refused: it must be octal, from 0 to 7777");
@@ -121,13 +115,13 @@ constexpr VolumeOption kOptions[] = {
     {"size", "BYTES",
      "what the contents of a new volume or clone may come to, e.g. 20G (default: no limit); then "
      "writes fail with ENOSPC",
-     [](std::string_view value, Instant, CreateRequest& request) {
+     [](std::string_view value, CreateRequest& request) {
        request.size_bytes = ParseBytes("size", value);
      }},
     {"mount", "FLAGS",
      "what mounts of the volume allow beyond nosuid,nodev: suid, dev, or both; noexec forbids to "
      "execute",
-     [](std::string_view value, Instant, CreateRequest&) { ParseMountFlags(value); }},
+     [](std::string_view value, CreateRequest&) { ParseMountFlags(value); }},
     {"help", "", "prints this list instead of making a volume", nullptr},
 };
 
@@ -143,10 +137,10 @@ std::string Usage(const VolumeOption& option) {
 }
 
 void CheckCombination(const CreateRequest& request) {
-  if (request.source_kind == SourceKind::kNone && request.at) {
+  if (request.source_kind == SourceKind::kNone && request.options.contains("at")) {
     Refuse("at needs one of snapshot-of, clone-of and rollback beside it");
   }
-  if (request.source_kind == SourceKind::kRollback && !request.at) {
+  if (request.source_kind == SourceKind::kRollback && !request.options.contains("at")) {
     Refuse("rollback needs at=TIME beside it: " + std::string(kTimeSyntax));
   }
   bool keeps_root = request.source_kind == SourceKind::kSnapshotOf ||
@@ -184,7 +178,8 @@ std::string VolumeOptionHelp() {
 }
 
 CreateRequest ParseVolumeOptions(const std::string& name,
-                                 const std::map<std::string, std::string>& options, Instant now) {
+                                 const std::map<std::string, std::string>& options,
+                                 const TimeResolver& time_of) {
   if (options.contains("help")) Refuse(VolumeOptionHelp());
   CheckVolumeName(name);
   CreateRequest request;
@@ -198,9 +193,11 @@ CreateRequest ParseVolumeOptions(const std::string& name,
     if (value.empty()) {
       Refuse("option " + key + " needs a value: " + Usage(*option));
     }
-    option->apply(value, now, request);
+    option->apply(value, request);
   }
   CheckCombination(request);
+  if (const auto at = options.find("at"); at != options.end())
+    request.at = time_of(request.source, at->second);
   return request;
 }
 
@@ -214,19 +211,9 @@ void CheckVolumeName(std::string_view name) {
     Refuse("volume name " + Quoted(name) + " refused: " + why +
            "; accepted are 1 to 255 bytes of UTF-8 without / and control characters");
   };
-  if (name.empty()) refuse("it is empty");
+  if (const char* flaw = FlawOfName(name)) refuse(flaw);
   if (name.size() > kMaxNameBytes) refuse("it is longer than 255 bytes");
   if (name == "." || name == "..") refuse("it means a directory");
-  if (name.find('/') != std::string_view::npos) refuse("it contains a /");
-  for (size_t at = 0; at < name.size();) {
-    size_t length = Utf8Length(name.substr(at));
-    if (length == 0) refuse("it is not UTF-8");
-    auto byte = [&](size_t i) { return static_cast<unsigned char>(name[at + i]); };
-    bool upper_control = length == 2 && byte(0) == 0xC2 && byte(1) < 0xA0;
-    if (byte(0) < 0x20 || byte(0) == 0x7F || upper_control)
-      refuse("it contains a control character");
-    at += length;
-  }
 }
 
 }  // namespace rw

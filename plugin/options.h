@@ -2,6 +2,7 @@
 // the help, the messages and the test of the README.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -17,7 +18,7 @@ struct VolumeOption {
   const char* argument;  // what follows the "=", or "" if nothing does
   const char* meaning;   // one line
   // Puts a non-empty value into the request; throws Refused(EINVAL).
-  void (*apply)(std::string_view value, Instant now, CreateRequest& request);
+  void (*apply)(std::string_view value, CreateRequest& request);
 };
 
 // In the order in which people read about them.
@@ -29,11 +30,15 @@ std::string VolumeOptionList();
 // What `-o help` answers: one line per option.
 std::string VolumeOptionHelp();
 
-// What a volume `name` with these options asks of the store. Relative times count back from `now`.
+// What a time in text means for a volume; see Store::InstantOf.
+using TimeResolver = std::function<Instant(const std::string& volume, std::string_view time)>;
+
+// What a volume `name` with these options asks of the store.
 // Throws Refused(EINVAL) with one line for a bad name, an unknown option, a bad value or a
 // combination that means nothing; and with VolumeOptionHelp() for the option `help`.
 CreateRequest ParseVolumeOptions(const std::string& name,
-                                 const std::map<std::string, std::string>& options, Instant now);
+                                 const std::map<std::string, std::string>& options,
+                                 const TimeResolver& time_of);
 
 // What mounts of the volume withhold, as SessionOptions::flags.
 unsigned long MountFlagsOf(const VolumeRecord& record);

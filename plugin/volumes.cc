@@ -125,7 +125,12 @@ Volumes::~Volumes() {
 }
 
 void Volumes::Create(const std::string& name, const std::map<std::string, std::string>& options) {
-  CreateRequest request = ParseVolumeOptions(name, options, store_.Now());
+  // The same again is success, whatever has become of the source meanwhile.
+  if (const auto existing = store_.Find(name); existing && existing->options == options) return;
+  CreateRequest request =
+      ParseVolumeOptions(name, options, [this](const std::string& volume, std::string_view time) {
+        return store_.InstantOf(volume, time);
+      });
   if (request.source_kind != SourceKind::kRollback) {
     store_.Create(request);
     return;
@@ -156,7 +161,7 @@ void Volumes::Remove(const std::string& name) {
 MountResult Volumes::Mount(const std::string& name, const std::string& id,
                            const std::optional<std::string>& at) {
   std::optional<Instant> shown;
-  if (at) shown = ParseTime(*at, store_.Now());
+  if (at) shown = store_.InstantOf(name, *at);
   Work work(*this, name);
   std::optional<VolumeRecord> record = store_.Find(name);
   if (!record) RefuseUnknown(name);
@@ -202,7 +207,7 @@ Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<In
   std::filesystem::create_directory(mountpoint);
   Store* store = &store_;
   auto open_at = [store, name = record.name](std::string_view time) {
-    return store->OpenAt(name, ParseTime(time, store->Now()));
+    return store->OpenAt(name, store->InstantOf(name, time));
   };
   Mounted mounted;
   try {
@@ -290,6 +295,21 @@ std::vector<VolumeFacts> Volumes::List() {
     if (std::optional<VolumeFacts> facts = Find(record.name)) list.push_back(std::move(*facts));
   }
   return list;
+}
+
+Instant Volumes::SetMark(const std::vector<std::string>& names, const std::string& label,
+                         const std::string& note, const std::optional<std::string>& at) {
+  std::optional<Instant> instant;
+  if (at && !names.empty()) instant = store_.InstantOf(names.front(), *at);
+  return store_.SetMark(names, label, note, instant);
+}
+
+std::vector<std::string> Volumes::WritableNames() {
+  std::vector<std::string> names;
+  for (const VolumeRecord& record : store_.List()) {
+    if (record.writable()) names.push_back(record.name);
+  }
+  return names;
 }
 
 Instant Volumes::Now(const std::string& name) {

@@ -79,6 +79,15 @@ class Volumes {
   std::vector<VolumeFacts> List();  // sorted by name
   VolumeStatus Status(const std::string& name) { return store_.Status(name); }
 
+  // As Store::SetMark; `at` is a time in text, a mark of the first volume included.
+  Instant SetMark(const std::vector<std::string>& names, const std::string& label,
+                  const std::string& note, const std::optional<std::string>& at);
+  void RemoveMark(const std::string& name, const std::string& label) {
+    store_.RemoveMark(name, label);
+  }
+  std::vector<Mark> Marks(const std::string& name) { return store_.Marks(name); }
+  std::vector<std::string> WritableNames();  // of all volumes that change
+
   // As Store::Now. Throws Refused(ENOENT) if there is no such volume.
   Instant Now(const std::string& name);
 

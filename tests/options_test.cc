@@ -10,6 +10,7 @@
 
 #include "fs/session.h"
 #include "metadata/refused.h"
+#include "metadata/time_text.h"
 
 namespace rw {
 namespace {
@@ -20,9 +21,15 @@ using Options = std::map<std::string, std::string>;
 
 constexpr Instant kNow{1'795'369'860'500'000'000};
 
+CreateRequest Parse(const std::string& name, const Options& options) {
+  return ParseVolumeOptions(name, options, [](const std::string&, std::string_view time) {
+    return ParseTime(time, kNow);
+  });
+}
+
 std::string RefusalOf(const std::string& name, const Options& options) {
   try {
-    ParseVolumeOptions(name, options, kNow);
+    Parse(name, options);
   } catch (const Refused& refused) {
     EXPECT_EQ(refused.error(), EINVAL);
     return refused.what();
@@ -31,23 +38,23 @@ std::string RefusalOf(const std::string& name, const Options& options) {
 }
 
 TEST(OptionsTest, NoOptionsMakeAnEmptyVolume) {
-  CreateRequest request = ParseVolumeOptions("pgdata", {}, kNow);
+  CreateRequest request = Parse("pgdata", {});
   EXPECT_EQ(request.name, "pgdata");
   EXPECT_EQ(request.source_kind, SourceKind::kNone);
   EXPECT_FALSE(request.at || request.uid || request.gid || request.mode);
 }
 
 TEST(OptionsTest, EachSourceIsUnderstood) {
-  CreateRequest snapshot = ParseVolumeOptions("s", {{"snapshot-of", "v"}}, kNow);
+  CreateRequest snapshot = Parse("s", {{"snapshot-of", "v"}});
   EXPECT_EQ(snapshot.source_kind, SourceKind::kSnapshotOf);
   EXPECT_EQ(snapshot.source, "v");
   EXPECT_FALSE(snapshot.at);
 
-  CreateRequest clone = ParseVolumeOptions("c", {{"clone-of", "v"}, {"at", "10m"}}, kNow);
+  CreateRequest clone = Parse("c", {{"clone-of", "v"}, {"at", "10m"}});
   EXPECT_EQ(clone.source_kind, SourceKind::kCloneOf);
   EXPECT_EQ(clone.at, Instant{kNow.ns - 600'000'000'000});
 
-  CreateRequest rollback = ParseVolumeOptions("before", {{"rollback", "v"}, {"at", "now"}}, kNow);
+  CreateRequest rollback = Parse("before", {{"rollback", "v"}, {"at", "now"}});
   EXPECT_EQ(rollback.source_kind, SourceKind::kRollback);
   EXPECT_EQ(rollback.name, "before");
   EXPECT_EQ(rollback.source, "v");
@@ -56,14 +63,13 @@ TEST(OptionsTest, EachSourceIsUnderstood) {
 }
 
 TEST(OptionsTest, OwnerAndModeOfTheRoot) {
-  CreateRequest request =
-      ParseVolumeOptions("v", {{"uid", "0"}, {"gid", "4294967294"}, {"mode", "1777"}}, kNow);
+  CreateRequest request = Parse("v", {{"uid", "0"}, {"gid", "4294967294"}, {"mode", "1777"}});
   EXPECT_EQ(request.uid, 0u);
   EXPECT_EQ(request.gid, 4294967294u);
   EXPECT_EQ(request.mode, 01777u);
-  EXPECT_EQ(ParseVolumeOptions("v", {{"mode", "0750"}}, kNow).mode, 0750u);
-  EXPECT_EQ(ParseVolumeOptions("v", {{"mode", "0"}}, kNow).mode, 0u);
-  EXPECT_EQ(ParseVolumeOptions("v", {{"clone-of", "s"}, {"uid", "7"}}, kNow).uid, 7u);
+  EXPECT_EQ(Parse("v", {{"mode", "0750"}}).mode, 0750u);
+  EXPECT_EQ(Parse("v", {{"mode", "0"}}).mode, 0u);
+  EXPECT_EQ(Parse("v", {{"clone-of", "s"}, {"uid", "7"}}).uid, 7u);
 }
 
 TEST(OptionsTest, HelpListsEveryOption) {
@@ -154,10 +160,8 @@ TEST(OptionsTest, NamesAreBytesThatEveryToolCanShow) {
 }
 
 TEST(OptionsTest, SizesCountInPowersOf1024) {
-  const auto size = [](const char* value) {
-    return ParseVolumeOptions("v", {{"size", value}}, kNow).size_bytes;
-  };
-  EXPECT_EQ(ParseVolumeOptions("v", {}, kNow).size_bytes, std::nullopt);
+  const auto size = [](const char* value) { return Parse("v", {{"size", value}}).size_bytes; };
+  EXPECT_EQ(Parse("v", {}).size_bytes, std::nullopt);
   EXPECT_EQ(size("1"), 1u);
   EXPECT_EQ(size("4096"), 4096u);
   EXPECT_EQ(size("20G"), uint64_t{20} << 30);
