@@ -16,11 +16,22 @@
 
 #include "metadata/catalog.h"
 #include "metadata/instant.h"
+#include "metadata/retention.h"
 
 namespace rw {
 
 class FileLayer;
 class Volume;
+
+// What is no longer kept is collected in the background (fs/collector.h).
+struct CollectorOptions {
+  bool background = true;  // false: only Store::Collect collects (for tests)
+  // When the disk under the data root has less than this free, the oldest unpinned history of all
+  // volumes goes first. Absent: a twentieth of the disk, at most 4 GiB.
+  std::optional<uint64_t> reserve_bytes;
+  uint64_t copy_bytes_per_second = 64 << 20;  // of live data, when segments are cleaned
+  unsigned cpu_percent = 25;                  // of one processor, for walking the index
+};
 
 struct StoreOptions {
   std::filesystem::path root;
@@ -28,6 +39,8 @@ struct StoreOptions {
   std::function<uint64_t()> wall_clock;
   // The file layer under the journals; null: the real one. Must outlive the store.
   FileLayer* files = nullptr;
+  RetentionSettings defaults;  // of volumes that say nothing else; see metadata/retention.h
+  CollectorOptions collector;
 };
 
 // What a new volume starts from.
@@ -43,6 +56,7 @@ struct CreateRequest {
       at;  // absent: now (for a snapshot volume as source: the instant that it shows)
   std::optional<uint32_t> uid, gid, mode;  // of the root directory of a new volume or clone
   std::optional<uint64_t> size_bytes;      // limit of the contents of a new volume or clone
+  RetentionSettings retention;             // of a new volume or clone
 };
 
 // Throws Refused(EINVAL) unless it is 1 to 255 bytes of UTF-8 that no time and no path can be
@@ -59,6 +73,41 @@ struct VolumeStatus {
   uint64_t history_bytes = 0;  // journal segments of all timelines that the volume was bound to
   uint64_t live_bytes = 0;     // bytes of file contents that the volume holds now
   uint64_t live_inodes = 0;    // files, directories and other inodes that it holds now
+
+  RetentionPolicy policy;  // what it says itself, else the defaults
+  size_t points = 0;       // instants before history_first that its schedule keeps
+  size_t pins = 0;         // marks, snapshot volumes and clones that keep something of it
+  uint64_t write_bytes_per_second = 0;  // into its journal, averaged over the last minutes
+  // How long a range of every write the disk has room for at that rate; absent: nothing is written.
+  std::optional<uint64_t> fits_ns;
+  std::string pressure;  // why history was given up before its time, and when; empty if it was not
+};
+
+// What keeps history of a volume that its policy does not ask for.
+struct Pin {
+  enum class Kind { kMark, kSnapshot, kClone };
+  Kind kind = Kind::kMark;
+  std::string name;  // the mark's label, or the volume's name
+  Instant at;        // what it keeps
+  Instant made;
+  uint64_t bytes = 0;  // that would be given back if this pin alone went
+};
+
+// What a policy would do, or a run of the collector has done.
+struct CollectReport {
+  Instant horizon;             // every instant from here on is kept
+  size_t points = 0;           // schedule's points kept before it
+  uint64_t versions = 0;       // of inodes, names, extents and xattrs that go from the index
+  uint64_t journal_bytes = 0;  // of segments and parts of segments that go
+  uint64_t moved_bytes = 0;    // of live data copied to free their segments
+};
+
+// A volume that was removed and whose history is still there.
+struct RemovedVolume {
+  VolumeRecord record;
+  Instant removed;
+  Instant expires;
+  uint64_t history_bytes = 0;
 };
 
 class Store {
@@ -81,8 +130,27 @@ class Store {
   virtual void Create(const CreateRequest& request) = 0;
 
   // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep
-  // showing what they showed. Throws Refused: ENOENT; EBUSY while its head is open.
+  // showing what they showed. For as long as its `trash` says, it can still be named as a source of
+  // clones and snapshot volumes, unless another volume has the name; of several removed volumes of
+  // one name the last removed is meant. Throws Refused: ENOENT; EBUSY while its head is open.
   virtual void Remove(const std::string& name) = 0;
+  virtual std::vector<RemovedVolume> ListRemoved() = 0;  // the last removed first
+  // Ends all removed volumes of that name now. Throws Refused: ENOENT; EBUSY if only a volume that
+  // was not removed has the name.
+  virtual void Purge(const std::string& name) = 0;
+
+  // Changes settings of a volume: those of metadata/retention.h, and "size" ("none": no limit). An
+  // empty value means the default again. All of them or none. Throws Refused: ENOENT, EINVAL
+  // (value; a contradiction; a limit below what the volume holds), EROFS (a snapshot volume has
+  // none).
+  virtual void Set(const std::string& name, const std::map<std::string, std::string>& changes) = 0;
+  // What would go if the retention settings were changed so and collected at once. Changes nothing.
+  // Throws Refused as Set does.
+  virtual CollectReport DryRun(const std::string& name, const RetentionSettings& changes) = 0;
+  virtual std::vector<Pin> Pins(
+      const std::string& name) = 0;  // oldest instant first; throws ENOENT
+  // Collects, to the end, what is no longer kept of any volume.
+  virtual CollectReport Collect() = 0;
 
   // Gives one instant of each of the volumes a name: `at`, or now (one and the same for all, and
   // everything acknowledged before the call is in it). Returns the instant; it and the mark survive
