@@ -33,10 +33,16 @@ void CatalogStore::Load() {
   volumes_.clear();
   timelines_.clear();
   marks_.clear();
+  removed_.clear();
+  kept_.reset();
   ForEach(context_.index, KeyType::kVolume, [this](std::string_view value) {
     VolumeRecord record = VolumeRecord::Decode(value);
     const std::string name = record.name;
     volumes_[name] = std::move(record);
+  });
+  ForEach(context_.index, KeyType::kRemoved, [this](std::string_view value) {
+    const VolumeRecord record = VolumeRecord::Decode(value);
+    removed_[record.id] = record;
   });
   ForEach(context_.index, KeyType::kTimeline, [this](std::string_view value) {
     const TimelineRecord record = TimelineRecord::Decode(value);
@@ -68,6 +74,21 @@ const VolumeRecord& CatalogStore::Need(const std::string& name) const {
   return *record;
 }
 
+const VolumeRecord* CatalogStore::FindSource(const std::string& name) const {
+  if (const VolumeRecord* record = Find(name)) return record;
+  const VolumeRecord* last = nullptr;
+  for (const auto& [id, record] : removed_) {
+    if (record.name == name && (last == nullptr || *record.removed > *last->removed)) last = &record;
+  }
+  return last;
+}
+
+const VolumeRecord& CatalogStore::NeedSource(const std::string& name) const {
+  const VolumeRecord* record = FindSource(name);
+  if (record == nullptr) throw Refused(ENOENT, "no volume is named " + name);
+  return *record;
+}
+
 void CatalogStore::Commit(const Change& change) {
   VolumeId next_volume = next_volume_;
   TimelineId next_timeline = next_timeline_;
@@ -80,6 +101,9 @@ void CatalogStore::Commit(const Change& change) {
   }
   for (const std::string& name : change.end_volumes)
     entries.push_back({VolumeKey(name), std::nullopt});
+  for (const VolumeRecord& record : change.put_removed)
+    entries.push_back({RemovedKey(record.id), record.Encode()});
+  for (const VolumeId id : change.end_removed) entries.push_back({RemovedKey(id), std::nullopt});
   for (const TimelineRecord& record : change.put_timelines) {
     entries.push_back({TimelineKey(record.id), record.Encode()});
     next_timeline = std::max(next_timeline, record.id + 1);
@@ -112,10 +136,13 @@ void CatalogStore::Commit(const Change& change) {
   control_->Sync();
   uncertain_ = false;
 
+  kept_.reset();
   next_volume_ = next_volume;
   next_timeline_ = next_timeline;
   for (const VolumeRecord& record : change.put_volumes) volumes_[record.name] = record;
   for (const std::string& name : change.end_volumes) volumes_.erase(name);
+  for (const VolumeRecord& record : change.put_removed) removed_[record.id] = record;
+  for (const VolumeId id : change.end_removed) removed_.erase(id);
   for (const TimelineRecord& record : change.put_timelines) timelines_[record.id] = record;
   for (const TimelineId id : change.end_timelines) timelines_.erase(id);
   for (const Mark& mark : change.put_marks) marks_[mark.volume][mark.label] = mark;
@@ -147,22 +174,58 @@ std::vector<View::Link> CatalogStore::Chain(TimelineId timeline, Instant at) con
   return chain;
 }
 
-std::vector<TimelineId> CatalogStore::Unneeded(const std::string& without,
-                                               const std::multiset<TimelineId>& open) const {
-  std::set<TimelineId> needed;
-  const auto need = [&](std::optional<TimelineId> id) {
-    while (id && needed.insert(*id).second) id = timelines_.at(*id).parent;
+std::optional<TimelineId> CatalogStore::BoundAt(const VolumeRecord& record, Instant at) {
+  TimelineId timeline = record.bindings.front().timeline;
+  for (const Binding& binding : record.bindings) {
+    if (binding.since <= at) timeline = binding.timeline;
+  }
+  if (timeline == kControlTimeline) return std::nullopt;
+  return timeline;
+}
+
+const std::map<TimelineId, KeptInstants>& CatalogStore::Kept() const {
+  if (!kept_) kept_ = KeptWith({});
+  return *kept_;
+}
+
+std::map<TimelineId, KeptInstants> CatalogStore::KeptWith(
+    const std::vector<std::vector<View::Link>>& open_views, const VolumeRecord* replaced) const {
+  std::map<TimelineId, KeptInstants> kept;
+  const auto add = [&](const std::vector<View::Link>& chain) {
+    for (const View::Link& link : chain) kept[link.timeline].AddPoint(link.until);
   };
-  for (const TimelineId id : open) need(id);
-  for (const auto& [name, volume] : volumes_) {
-    if (name == without) continue;
-    for (const Binding& binding : volume.bindings) need(binding.timeline);
-  }
-  std::vector<TimelineId> unneeded;
-  for (const auto& [id, record] : timelines_) {
-    if (!record.dropped && !needed.contains(id)) unneeded.push_back(id);
-  }
-  return unneeded;
+  const auto add_at = [&](const VolumeRecord& record, Instant at) {
+    const auto timeline = BoundAt(record, at);
+    if (timeline && timelines_.contains(*timeline)) add(Chain(*timeline, at));
+  };
+  const auto add_volume = [&](const VolumeRecord& record) {
+    if (record.fixed_at) {
+      add(Chain(record.timeline(), *record.fixed_at));
+      return;
+    }
+    for (size_t i = 0; i < record.bindings.size(); ++i) {
+      const Binding& binding = record.bindings[i];
+      const bool last = i + 1 == record.bindings.size();
+      const Instant end = last ? kInstantMax : Before(record.bindings[i + 1].since);
+      const Instant from = std::max(record.horizon, binding.since);
+      if (binding.timeline == kControlTimeline || end < from) continue;
+      kept[binding.timeline].AddRange(from, end);
+      // Beyond the timeline's own beginning, a view of it needs its parents as they were at the fork.
+      for (const View::Link& link : Chain(binding.timeline, end)) {
+        if (link.timeline != binding.timeline) kept[link.timeline].AddPoint(link.until);
+      }
+    }
+    for (const Instant point : record.points) add_at(record, point);
+    for (const auto& [label, mark] : Marks(record.id)) add_at(record, mark.at);
+  };
+  const auto current = [&](const VolumeRecord& record) -> const VolumeRecord& {
+    return replaced != nullptr && replaced->id == record.id ? *replaced : record;
+  };
+  for (const auto& [name, record] : volumes_) add_volume(current(record));
+  for (const auto& [id, record] : removed_) add_volume(record);
+  for (const auto& chain : open_views) add(chain);
+  for (auto& [id, instants] : kept) instants.Finish();
+  return kept;
 }
 
 }  // namespace rw

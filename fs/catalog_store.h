@@ -4,12 +4,12 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "fs/timeline.h"
 #include "metadata/catalog.h"
+#include "metadata/kept.h"
 #include "metadata/view.h"
 
 namespace rw {
@@ -30,6 +30,12 @@ class CatalogStore {
   // The marks of a volume, by label.
   const std::map<std::string, Mark>& Marks(VolumeId volume) const;
 
+  // Volumes that were removed and whose history is still there, oldest first.
+  const std::map<VolumeId, VolumeRecord>& removed() const { return removed_; }
+
+  // Null if there is none; of removed volumes, FindSource takes the last one of that name.
+  const VolumeRecord* FindSource(const std::string& name) const;
+  const VolumeRecord& NeedSource(const std::string& name) const;  // throws Refused(ENOENT)
   const VolumeRecord* Find(const std::string& name) const;
   const VolumeRecord& Need(const std::string& name) const;  // throws Refused(ENOENT)
 
@@ -37,10 +43,18 @@ class CatalogStore {
   struct Change {
     std::vector<VolumeRecord> put_volumes;
     std::vector<std::string> end_volumes;
+    std::vector<VolumeRecord> put_removed;
+    std::vector<VolumeId> end_removed;
     std::vector<TimelineRecord> put_timelines;
     std::vector<TimelineId> end_timelines;
     std::vector<Mark> put_marks;
     std::vector<Mark> end_marks;
+
+    bool empty() const {
+      return put_volumes.empty() && end_volumes.empty() && put_removed.empty() &&
+             end_removed.empty() && put_timelines.empty() && end_timelines.empty() &&
+             put_marks.empty() && end_marks.empty();
+    }
   };
   void Commit(const Change& change);
   // The last Commit failed, but may take effect all the same.
@@ -48,10 +62,17 @@ class CatalogStore {
 
   // The links of `timeline` read at `at`. Links that show nothing of their own are left out.
   std::vector<View::Link> Chain(TimelineId timeline, Instant at) const;
-  // Timelines, not yet dropped, that nobody needs when the volume `without` is gone: no other
-  // volume, and no view that is open on a timeline in `open`.
-  std::vector<TimelineId> Unneeded(const std::string& without,
-                                   const std::multiset<TimelineId>& open) const;
+  // What is kept of each timeline: of volumes, from their horizons on, their points and their marks;
+  // of snapshot volumes, what they show; and what all of these need of older timelines. It is what
+  // may be looked at, and what the collector leaves. Valid until the next Commit.
+  const std::map<TimelineId, KeptInstants>& Kept() const;
+  // The same, but as if `replaced` were what the catalog says of this volume, and with views that
+  // are open.
+  std::map<TimelineId, KeptInstants> KeptWith(
+      const std::vector<std::vector<View::Link>>& open_views,
+      const VolumeRecord* replaced = nullptr) const;
+  // The timeline that the volume was bound to at `at`; nothing if that is gone.
+  static std::optional<TimelineId> BoundAt(const VolumeRecord& record, Instant at);
 
   void Sync() { control_->Sync(); }
 
@@ -63,6 +84,8 @@ class CatalogStore {
   std::map<std::string, VolumeRecord> volumes_;
   std::map<TimelineId, TimelineRecord> timelines_;
   std::map<VolumeId, std::map<std::string, Mark>> marks_;
+  std::map<VolumeId, VolumeRecord> removed_;
+  mutable std::optional<std::map<TimelineId, KeptInstants>> kept_;  // as the catalog is now
   bool uncertain_ = false;
   VolumeId next_volume_ = 1;
   TimelineId next_timeline_ = 1;

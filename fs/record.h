@@ -37,6 +37,7 @@ enum class RecordType : uint8_t {
   kForget = 14,  // unlinked inodes end
   kCatalog = 15,
   kCreateUnnamed = 16,  // O_TMPFILE
+  kMoved = 17,          // no operation: data of an older one, from a segment that is to be freed
 };
 
 inline constexpr uint8_t kRecordVersion = 1;

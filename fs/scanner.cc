@@ -14,15 +14,6 @@ constexpr uint64_t kWindowBytes = 1 << 20;
 
 }  // namespace
 
-std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
-  std::vector<uint32_t> numbers;
-  for (const std::string& name : files->List(directory)) {
-    if (const auto number = ParseSegmentFileName(name)) numbers.push_back(*number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
-}
-
 JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory,
                                TimelineId timeline, JournalPosition from, Instant after)
     : files_(files),

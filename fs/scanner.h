@@ -22,9 +22,6 @@ struct ScannedRecord {
   std::string_view body;  // valid until the next call
 };
 
-// The numbers of the segments in a timeline's directory, in order.
-std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory);
-
 // Not thread-safe. Errors: Refused for calls that fail; damage is an end, not an error.
 class JournalScanner {
  public:

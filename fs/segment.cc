@@ -62,6 +62,15 @@ std::optional<uint32_t> ParseSegmentFileName(const std::string& name) {
   return number;
 }
 
+std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
+  std::vector<uint32_t> numbers;
+  for (const std::string& name : files->List(directory)) {
+    if (const auto number = ParseSegmentFileName(name)) numbers.push_back(*number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
 std::filesystem::path SegmentReader::TimelineDirectory(TimelineId timeline) const {
   return root_ / std::to_string(timeline);
 }
@@ -81,7 +90,7 @@ std::shared_ptr<Segment> SegmentReader::Find(TimelineId timeline, uint32_t numbe
     segment->file = files_->Open(path, FileLayer::Mode::kRead);
   } catch (const Refused& error) {
     if (error.error() != ENOENT) throw;
-    throw Refused(EIO, "missing segment " + path.string());
+    throw SegmentGone(EIO, "missing segment " + path.string());
   }
   std::string bytes(kSegmentHeaderBytes, '\0');
   bytes.resize(segment->file->ReadAt(bytes, 0));
@@ -124,6 +133,7 @@ void SegmentReader::Read(const Extent& extent, uint32_t from, std::span<char> ou
     const std::string_view data(buffer.data() + at + 4, length);
     if (at + 4 + length > got || GetFixed<uint32_t>(buffer.data() + at) !=
                                      FrameChecksum(data, segment->header.generation, place)) {
+      if (segment->gone) throw SegmentGone(EIO, "freed segment");
       throw Refused(
           EIO, "damaged data in " +
                    (TimelineDirectory(extent.timeline) / SegmentFileName(extent.segment)).string() +
@@ -144,6 +154,46 @@ void SegmentReader::Forget(TimelineId timeline) {
     recent_.erase(it->second.recent);
     it = open_.erase(it);
   }
+  generations_.erase(generations_.lower_bound({timeline, 0}),
+                     generations_.lower_bound({timeline + 1, 0}));
+}
+
+void SegmentReader::Forget(TimelineId timeline, uint32_t segment) {
+  const std::lock_guard lock(mutex_);
+  generations_.erase({timeline, segment});
+  const auto found = open_.find({timeline, segment});
+  if (found == open_.end()) return;
+  found->second.segment->gone = true;  // somebody may be reading it
+  recent_.erase(found->second.recent);
+  open_.erase(found);
+}
+
+std::vector<SegmentInfo> SegmentReader::List(TimelineId timeline) {
+  const auto directory = TimelineDirectory(timeline);
+  std::vector<SegmentInfo> segments;
+  for (const uint32_t number : ListSegments(files_, directory)) {
+    SegmentInfo info;
+    info.number = number;
+    std::error_code error;
+    info.bytes = std::filesystem::file_size(directory / SegmentFileName(number), error);
+    if (error) continue;  // removed meanwhile
+    std::unique_lock lock(mutex_);
+    const auto known = generations_.find({timeline, number});
+    if (known != generations_.end()) {
+      info.generation = known->second;
+    } else {
+      lock.unlock();
+      try {
+        info.generation = Find(timeline, number)->header.generation;
+      } catch (const Refused&) {
+        continue;  // not yet begun, or damaged: whoever needs it will say so
+      }
+      lock.lock();
+      generations_[{timeline, number}] = info.generation;
+    }
+    segments.push_back(info);
+  }
+  return segments;
 }
 
 }  // namespace rw

@@ -1,6 +1,7 @@
 // A segment: one file of a journal (metadata/FORMAT.md, "Segment").
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <list>
@@ -12,6 +13,7 @@
 #include <string>
 
 #include "fs/file.h"
+#include "metadata/refused.h"
 #include "metadata/catalog.h"
 #include "metadata/chunk.h"
 
@@ -34,9 +36,25 @@ struct SegmentHeader {
 std::string SegmentFileName(uint32_t number);
 std::optional<uint32_t> ParseSegmentFileName(const std::string& name);
 
+// The numbers of the segments in a timeline's directory, in order.
+std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory);
+
 struct Segment {
   SegmentHeader header;
   std::unique_ptr<File> file;
+  std::atomic<bool> gone{false};  // the file is no longer this segment
+};
+
+// The segment was freed: what it held that anybody needs was moved, and the index knows where.
+class SegmentGone : public Refused {
+ public:
+  using Refused::Refused;
+};
+
+struct SegmentInfo {
+  uint32_t number = 0;
+  uint64_t bytes = 0;  // of the file
+  uint64_t generation = 0;
 };
 
 // Open segments, for reading what extents point to. Thread safety: all methods may be called from
@@ -50,11 +68,16 @@ class SegmentReader {
   std::filesystem::path TimelineDirectory(TimelineId timeline) const;
 
   // Reads bytes [from, from + out.size()) of a stored extent and verifies them against their
-  // checksums. Throws Refused(EIO) that names file and position if they do not check out.
+  // checksums. Throws Refused(EIO) that names file and position if they do not check out, and
+  // SegmentGone if there is no such segment.
   void Read(const Extent& extent, uint32_t from, std::span<char> out);
 
   // Closes what is open of a timeline, before its files are removed.
   void Forget(TimelineId timeline);
+  void Forget(TimelineId timeline, uint32_t segment);
+
+  // The segments of a timeline that have a sound header, in order of their numbers.
+  std::vector<SegmentInfo> List(TimelineId timeline);
 
  private:
   using Key = std::pair<TimelineId, uint32_t>;
@@ -70,6 +93,7 @@ class SegmentReader {
   std::mutex mutex_;  // guards what follows
   std::map<Key, Entry> open_;
   std::list<Key> recent_;  // most recently used first
+  std::map<Key, uint64_t> generations_;  // that List has read
 };
 
 }  // namespace rw

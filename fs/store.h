@@ -151,6 +151,9 @@ class Store {
       const std::string& name) = 0;  // oldest instant first; throws ENOENT
   // Collects, to the end, what is no longer kept of any volume.
   virtual CollectReport Collect() = 0;
+  // For an operation that met a full disk: gives up the oldest unpinned history. True if there is
+  // room now, so that it is worth trying again.
+  virtual bool MakeRoom() = 0;
 
   // Gives one instant of each of the volumes a name: `at`, or now (one and the same for all, and
   // everything acknowledged before the call is in it). Returns the instant; it and the mark survive

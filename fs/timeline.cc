@@ -25,6 +25,7 @@ Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
   totals_ = covered ? covered->totals : Totals{record_.base_bytes, record_.base_inodes};
   const JournalPosition from = covered ? covered->position : JournalPosition{};
   const Instant after = covered ? covered->instant : Instant{};
+  last_operation_ = after.ns;
   journal_ = std::make_unique<Journal>(
       context_.files, context_.segments->TimelineDirectory(record_.id), record_.id, from, after,
       clean, [this](const ScannedRecord& scanned) { Replay(scanned); });
@@ -33,7 +34,7 @@ Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
 }
 
 Instant Timeline::last_instant() const {
-  const Instant last = journal_->last_instant();
+  const Instant last{last_operation_.load(std::memory_order_relaxed)};
   return last == Instant{} ? record_.created : last;
 }
 
@@ -45,24 +46,29 @@ void Timeline::Replay(const ScannedRecord& scanned) {
   where.first_frame = scanned.position.offset + scanned.header.frames_offset();
   where.bytes = scanned.next.offset - scanned.position.offset;
   body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
-  Apply(scanned.header.instant, body, where);
+  Apply(scanned.header.type, scanned.header.instant, body, where);
 }
 
-void Timeline::Apply(Instant at, const RecordBody& body, const Journal::Appended& where) {
+void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,
+                     const Journal::Appended& where) {
   std::optional<Sample> sample;
   if (where.record.offset == kSegmentHeaderBytes ||
       where.record.offset / kSampleBytes != where.next.offset / kSampleBytes) {
-    sample = Sample{where.record, body.totals};
+    sample = Sample{where.record, body.totals, at};
   }
   context_.index->Commit(record_.id, at, body.mutations, {where.next, at, body.totals}, where.bytes,
                          sample);
+  context_.moves->Saw(record_.id, at, body.mutations.chunks);
   totals_ = body.totals;
+  if (type != RecordType::kMoved) last_operation_.store(at.ns, std::memory_order_relaxed);
+  appended_bytes_.fetch_add(where.bytes, std::memory_order_relaxed);
+  context_.appended_bytes->fetch_add(where.bytes, std::memory_order_relaxed);
   for (const InodeMutation& m : body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);
 }
 
 bool Timeline::ApplyPending() {
   if (!pending_) return false;
-  Apply(pending_->at, pending_->body, pending_->where);
+  Apply(pending_->type, pending_->at, pending_->body, pending_->where);
   pending_.reset();
   return true;
 }
@@ -74,9 +80,9 @@ Journal::Appended Timeline::Commit(Operation* operation) {
                                                    operation->unique, body, operation->data);
   operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
   try {
-    Apply(operation->instant, operation->body, where);
+    Apply(operation->type, operation->instant, operation->body, where);
   } catch (...) {
-    pending_ = Pending{operation->instant, operation->body, where};
+    pending_ = Pending{operation->type, operation->instant, operation->body, where};
     throw;
   }
   return where;

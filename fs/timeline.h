@@ -1,12 +1,14 @@
 // The head of a timeline, open for writing: its journal, its view, and its counters.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 
 #include "fs/journal.h"
+#include "fs/move_watch.h"
 #include "metadata/clock.h"
 #include "metadata/head_names.h"
 #include "metadata/view.h"
@@ -20,6 +22,8 @@ struct StoreContext {
   Index* index = nullptr;
   SegmentReader* segments = nullptr;
   InstantClock* clock = nullptr;
+  MoveWatch* moves = nullptr;
+  std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
 };
 
 struct Caller;
@@ -33,6 +37,8 @@ class Timeline {
   const TimelineRecord& record() const { return record_; }
   const View& view() const { return view_; }
   Instant last_instant() const;  // of the newest operation; before any, when the timeline was made
+  // Bytes that were appended to the journal since it was opened.
+  uint64_t appended_bytes() const { return appended_bytes_.load(std::memory_order_relaxed); }
 
   // Everything below, but for Sync, is for the holder of this. An operation takes its instant and
   // commits under it, so whoever has held it knows that no operation of an earlier instant is still
@@ -67,7 +73,7 @@ class Timeline {
 
  private:
   void Replay(const ScannedRecord& record);
-  void Apply(Instant at, const RecordBody& body, const Journal::Appended& where);
+  void Apply(RecordType type, Instant at, const RecordBody& body, const Journal::Appended& where);
 
   StoreContext context_;
   TimelineRecord record_;
@@ -77,7 +83,10 @@ class Timeline {
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;
+  std::atomic<uint64_t> last_operation_{0};
+  std::atomic<uint64_t> appended_bytes_{0};
   struct Pending {
+    RecordType type;
     Instant at;
     RecordBody body;  // resolved
     Journal::Appended where;

@@ -66,6 +66,13 @@ class ViewVolume : public Volume {
   // Makes the root directory: the first operation of a timeline without a parent.
   void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);
   Totals totals();
+  // Of a head: writes data of an older operation again, as a record that is no operation; returns
+  // where they are. The caller changes what refers to them.
+  Journal::Appended Move(const OwnerMutation& owner, std::span<const char> data);
+  // Who has called this knows that what was under way before has been committed.
+  void WaitForOperations();
+  // What is known of where a chunk lies is looked up again.
+  void ForgetChunk(Ino ino, uint64_t chunk);
   // From now on, what would make the contents grow beyond `bytes` is refused with ENOSPC.
   void LimitBytes(uint64_t bytes) { limit_bytes_ = bytes; }
 
@@ -96,6 +103,7 @@ class ViewVolume : public Volume {
     std::vector<std::pair<Extent, uint64_t>> extents;  // and where each begins in the file
   };
   Plan PlanRead(Ino ino, uint64_t offset, uint64_t length);
+  void ReadPlanned(const Plan& plan, uint64_t offset, std::span<char> out);
 
   // A new inode in `dir`, with what it inherits from it.
   Inode& StageNewIn(Transaction* change, const Caller& caller, Ino parent, Ino ino, uint32_t mode);

@@ -184,6 +184,18 @@ uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_off
   return length;
 }
 
+Journal::Appended ViewVolume::Move(const OwnerMutation& owner, std::span<const char> data) {
+  const std::lock_guard lock(mutex());
+  if (timeline_->ApplyPending()) DropCaches();
+  Timeline::Operation operation;
+  operation.type = RecordType::kMoved;
+  operation.instant = timeline_->NextInstant();
+  operation.body.totals = timeline_->totals();
+  operation.body.mutations.owners.push_back(owner);
+  operation.data = data;
+  return timeline_->Commit(&operation);
+}
+
 void ViewVolume::ResizeFile(Transaction* change, Ino ino, uint64_t size) {
   CheckRange(size, 0);
   Inode& inode = change->Stage(ino);

@@ -11,6 +11,7 @@
 namespace rw {
 namespace {
 
+constexpr int kMaxReadTries = 4;
 constexpr size_t kCachedInodes = 1 << 15;
 constexpr size_t kCachedExtents = 1 << 19;  // over all cached chunks
 // Fixed views come by the dozen, and their reads stay in the kernel's cache.
@@ -175,9 +176,34 @@ ViewVolume::Plan ViewVolume::PlanRead(Ino ino, uint64_t offset, uint64_t length)
 }
 
 size_t ViewVolume::Read(Ino ino, uint64_t offset, std::span<char> out) {
-  const Plan plan = PlanRead(ino, offset, out.size());
-  if (offset >= plan.size) return 0;
-  const size_t count = std::min<uint64_t>(out.size(), plan.size - offset);
+  for (int tries = 1;; ++tries) {
+    const Plan plan = PlanRead(ino, offset, out.size());
+    if (offset >= plan.size) return 0;
+    const size_t count = std::min<uint64_t>(out.size(), plan.size - offset);
+    try {
+      ReadPlanned(plan, offset, out.first(count));
+      return count;
+    } catch (const SegmentGone&) {
+      // Between planning and reading, the data were moved and their old place was freed.
+      if (tries == kMaxReadTries) throw;
+      for (uint64_t chunk = offset / kChunkBytes; chunk * kChunkBytes < offset + count; ++chunk)
+        ForgetChunk(ino, chunk);
+    }
+  }
+}
+
+void ViewVolume::WaitForOperations() {
+  const std::lock_guard lock(mutex());
+  if (timeline_ != nullptr && timeline_->ApplyPending()) DropCaches();
+}
+
+void ViewVolume::ForgetChunk(Ino ino, uint64_t chunk) {
+  const std::lock_guard lock(mutex());
+  ++changes_;  // also for those who are looking it up just now
+  chunks_.Erase({ino, chunk});
+}
+
+void ViewVolume::ReadPlanned(const Plan& plan, uint64_t offset, std::span<char> out) {
   uint64_t done = 0;
   for (const auto& [extent, from] : plan.extents) {
     const uint64_t at = from - offset;
@@ -186,9 +212,7 @@ size_t ViewVolume::Read(Ino ino, uint64_t offset, std::span<char> out) {
     context_.segments->Read(extent, 0, out.subspan(at, extent.length));
     done = at + extent.length;
   }
-  std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.begin() + static_cast<ptrdiff_t>(count),
-            '\0');
-  return count;
+  std::fill(out.begin() + static_cast<ptrdiff_t>(done), out.end(), '\0');
 }
 
 uint64_t ViewVolume::Seek(Ino ino, uint64_t offset, bool data) {

@@ -57,6 +57,16 @@ std::string VolumeRecord::Encode() const {
   PutOptional(&out, "source_at", source_at);
   PutOptional(&out, "rolled_back_to", rolled_back_to);
   if (size_bytes) out["size_bytes"] = *size_bytes;
+  if (!retention.empty()) out["retention"] = retention;
+  if (horizon != Instant{}) out["horizon"] = horizon.ns;
+  if (!points.empty()) {
+    json instants = json::array();
+    for (const Instant point : points) instants.push_back(point.ns);
+    out["points"] = std::move(instants);
+  }
+  if (!pressure.empty()) out["pressure"] = pressure;
+  PutOptional(&out, "removed", removed);
+  PutOptional(&out, "expires", expires);
   return out.dump();
 }
 
@@ -79,6 +89,15 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
     record.source_at = GetOptional(in, "source_at");
     record.rolled_back_to = GetOptional(in, "rolled_back_to");
     if (in.contains("size_bytes")) record.size_bytes = in.at("size_bytes").get<uint64_t>();
+    if (in.contains("retention")) record.retention = in.at("retention").get<RetentionSettings>();
+    record.horizon.ns = in.value("horizon", record.created.ns);
+    if (in.contains("points")) {
+      for (const json& point : in.at("points"))
+        record.points.push_back(Instant{point.get<uint64_t>()});
+    }
+    record.pressure = in.value("pressure", "");
+    record.removed = GetOptional(in, "removed");
+    record.expires = GetOptional(in, "expires");
     return record;
   });
 }

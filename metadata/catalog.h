@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "metadata/instant.h"
+#include "metadata/retention.h"
 
 namespace rw {
 
@@ -24,10 +25,12 @@ enum class Role {
 };
 const char* RoleName(Role role);
 
-// From `since` on, the volume was bound to `timeline` (until the next binding's `since`).
+// From `since` on, the volume was bound to `timeline` (until the next binding's `since`). Timeline 0:
+// what it was bound to then is gone.
 struct Binding {
   Instant since;
   TimelineId timeline = 0;
+  friend bool operator==(const Binding&, const Binding&) = default;
 };
 
 struct VolumeRecord {
@@ -42,6 +45,13 @@ struct VolumeRecord {
   std::optional<Instant> source_at;       // of a clone: the instant that it was made from
   std::optional<uint64_t> size_bytes;     // what its contents may come to; absent: no limit
   std::optional<Instant> rolled_back_to;  // of a volume: the target of its last rollback
+  RetentionSettings retention;  // what it says itself; see metadata/retention.h
+  // Of a volume that can be written: every instant from here on is kept, and these before it.
+  Instant horizon;
+  std::vector<Instant> points;  // of its schedule; oldest first
+  std::string pressure;         // why history was given up before its time, last
+  // Of a removed volume: when it was, and until when its history is kept.
+  std::optional<Instant> removed, expires;
 
   bool writable() const { return !fixed_at.has_value(); }
   TimelineId timeline() const { return bindings.back().timeline; }

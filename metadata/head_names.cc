@@ -55,7 +55,7 @@ bool HeadNames::FillSome(Ino dir, uint64_t* resume_after) {
   if (complete(dir)) return false;
   const TimelineId own = view_->chain().front().timeline;
   const std::vector<ViewName> names = view_->ListNames(dir, *resume_after, kFillNames);
-  std::vector<std::pair<std::string, std::string>> entries;
+  Index::Entries entries;
   entries.reserve(names.size() + 1);
   for (const ViewName& name : names) {
     entries.emplace_back(HeadNameKey(own, dir, name.cookie, name.name),
@@ -67,7 +67,7 @@ bool HeadNames::FillSome(Ino dir, uint64_t* resume_after) {
   } else {
     *resume_after = names.back().cookie;
   }
-  index_->PutDerived(entries);
+  index_->Rewrite(entries);
   return !last;
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMemtableBytes = 32 << 20;
 constexpr size_t kBlockCacheBytes = 64 << 20;
+constexpr size_t kScanReadaheadBytes = 256 << 10;
 // A crash replays at most about this much journal.
 constexpr uint64_t kFlushEveryJournalBytes = 512 << 20;
 
@@ -43,10 +44,14 @@ class FlushListener : public rocksdb::EventListener {
 
 class RocksCursor : public Index::Cursor {
  public:
-  RocksCursor(rocksdb::DB* db, std::string prefix)
+  RocksCursor(rocksdb::DB* db, std::string prefix, Index::Purpose purpose)
       : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_) {
     rocksdb::ReadOptions options;
     options.iterate_upper_bound = &upper_slice_;
+    if (purpose == Index::Purpose::kScan) {
+      options.fill_cache = false;
+      options.readahead_size = kScanReadaheadBytes;
+    }
     iterator_.reset(db->NewIterator(options));
   }
   void Seek(std::string_view key) override { iterator_->Seek(ToSlice(key)); }
@@ -103,12 +108,7 @@ class RocksIndex : public Index {
     PutVarint(&value, covered.totals.inodes);
     Check(batch.Put(CoveredKey(timeline), value));
     if (sample) {
-      value.clear();
-      PutVarint(&value, sample->position.segment);
-      PutVarint(&value, sample->position.offset);
-      PutVarint(&value, sample->totals.bytes);
-      PutVarint(&value, sample->totals.inodes);
-      Check(batch.Put(WithInstant(SamplePrefix(timeline), at), value));
+      Check(batch.Put(WithInstant(SamplePrefix(timeline), at), EncodeSample(*sample)));
     }
     Check(db_->Write(write_options_, &batch));
     if (unflushed_bytes_.fetch_add(journal_bytes, std::memory_order_relaxed) + journal_bytes >
@@ -132,15 +132,15 @@ class RocksIndex : public Index {
 
   std::optional<Version> FindVersion(std::string prefix, Instant at) override {
     const size_t prefix_bytes = prefix.size();
-    RocksCursor cursor(db_.get(), prefix);
+    RocksCursor cursor(db_.get(), prefix, Purpose::kLookup);
     AppendInstant(&prefix, at);
     cursor.Seek(prefix);
     if (!cursor.Valid() || cursor.key().size() != prefix_bytes + kInstantBytes) return std::nullopt;
     return Version{InstantOf(cursor.key()), std::string(cursor.value())};
   }
 
-  std::unique_ptr<Cursor> NewCursor(std::string prefix) override {
-    return std::make_unique<RocksCursor>(db_.get(), std::move(prefix));
+  std::unique_ptr<Cursor> NewCursor(std::string prefix, Purpose purpose) override {
+    return std::make_unique<RocksCursor>(db_.get(), std::move(prefix), purpose);
   }
 
   Ino LastIno(TimelineId timeline) override {
@@ -152,9 +152,10 @@ class RocksIndex : public Index {
     return GetBigEndian<uint64_t>(iterator->key().data() + prefix.size());
   }
 
-  void PutDerived(const std::vector<std::pair<std::string, std::string>>& entries) override {
+  void Rewrite(const Entries& entries) override {
     rocksdb::WriteBatch batch;
-    for (const auto& [key, value] : entries) Check(batch.Put(key, value));
+    for (const auto& [key, value] : entries)
+      Check(value ? batch.Put(key, *value) : batch.Delete(key));
     Check(db_->Write(write_options_, &batch));
   }
 
@@ -256,14 +257,28 @@ std::optional<Covered> Index::FindCovered(TimelineId timeline) {
 std::optional<Sample> Index::FindSample(TimelineId timeline, Instant at) {
   const auto version = FindVersion(SamplePrefix(timeline), at);
   if (!version) return std::nullopt;
-  Decoder in(version->value);
+  return DecodeSample(version->value, version->at);
+}
+
+Sample DecodeSample(std::string_view value, Instant at) {
+  Decoder in(value);
   Sample sample;
   sample.position.segment = in.Number<uint32_t>();
   sample.position.offset = in.Number<uint32_t>();
   sample.totals.bytes = in.Varint();
   sample.totals.inodes = in.Varint();
   in.ExpectEnd();
+  sample.at = at;
   return sample;
+}
+
+std::string EncodeSample(const Sample& sample) {
+  std::string value;
+  PutVarint(&value, sample.position.segment);
+  PutVarint(&value, sample.position.offset);
+  PutVarint(&value, sample.totals.bytes);
+  PutVarint(&value, sample.totals.inodes);
+  return value;
 }
 
 std::string EncodeNameValue(const NameValue& value) {

@@ -44,10 +44,11 @@ struct Covered {
   Totals totals;    // after it
 };
 
-// A record known by its place: where a scan for an instant can start.
+// What a timeline held at an instant, and where a scan for a later one can start.
 struct Sample {
-  JournalPosition position;  // of the record's first byte
+  JournalPosition position;  // of the record of `at`; segment 0: its segment may be gone
   Totals totals;             // after it
+  Instant at;
 };
 
 class Index {
@@ -89,15 +90,20 @@ class Index {
   // The newest version at or before `at` of the key with this prefix; an empty value means that it
   // ended.
   virtual std::optional<Version> FindVersion(std::string prefix, Instant at) = 0;
-  virtual std::unique_ptr<Cursor> NewCursor(std::string prefix) = 0;
+  // kScan: reads much once, and leaves the caches to others.
+  enum class Purpose { kLookup, kScan };
+  virtual std::unique_ptr<Cursor> NewCursor(std::string prefix,
+                                            Purpose purpose = Purpose::kLookup) = 0;
 
   // The greatest inode number of which the timeline has a version; 0 if none.
   virtual Ino LastIno(TimelineId timeline) = 0;
   std::optional<Covered> FindCovered(TimelineId timeline);
-  std::optional<Sample> FindSample(TimelineId timeline, Instant at);
+  std::optional<Sample> FindSample(TimelineId timeline, Instant at);  // the newest at or before it
 
-  // Puts derived entries that no journal needs to know of.
-  virtual void PutDerived(const std::vector<std::pair<std::string, std::string>>& entries) = 0;
+  // Puts and ends entries of which no journal needs to know, all at once: what follows from others,
+  // and versions that say in another way what they said before.
+  using Entries = std::vector<std::pair<std::string, std::optional<std::string>>>;
+  virtual void Rewrite(const Entries& entries) = 0;
   // Deletes everything of a timeline but its catalog entry.
   virtual void DropTimeline(TimelineId timeline) = 0;
   // Makes all commits so far durable.
@@ -106,6 +112,9 @@ class Index {
  protected:
   uint64_t name_seed_ = 0;
 };
+
+std::string EncodeSample(const Sample& sample);
+Sample DecodeSample(std::string_view value, Instant at);
 
 // Values of names, for those who read them through a cursor.
 struct NameValue {

@@ -3,10 +3,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <errno.h>
+
 #include <algorithm>
 #include <cassert>
 
 #include "metadata/coding.h"
+#include "metadata/refused.h"
 
 namespace rw {
 
@@ -67,12 +70,26 @@ std::string TimelineKey(TimelineId timeline) { return TypePrefix(KeyType::kTimel
 std::string VolumeKey(std::string_view name) {
   return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);
 }
+std::string RemovedKey(VolumeId volume) {
+  std::string key(1, static_cast<char>(KeyType::kRemoved));
+  PutBigEndian(&key, volume);
+  return key;
+}
 std::string MarkKey(VolumeId volume, std::string_view label) {
   std::string key(1, static_cast<char>(KeyType::kMark));
   PutBigEndian(&key, volume);
   return key.append(label);
 }
 std::string CountersKey() { return std::string(1, static_cast<char>(KeyType::kCounters)); }
+
+ChunkVersionKey SplitChunkKey(std::string_view key) {
+  constexpr size_t kTimelineOffset = 1, kInoOffset = 5, kChunkOffset = 13;
+  if (key.size() != kChunkOffset + 8 + kInstantBytes)
+    throw Refused(EIO, "index: a chunk's key has a wrong size");
+  return {GetBigEndian<uint32_t>(key.data() + kTimelineOffset),
+          GetBigEndian<uint64_t>(key.data() + kInoOffset),
+          GetBigEndian<uint64_t>(key.data() + kChunkOffset), InstantOf(key)};
+}
 
 void AppendInstant(std::string* key, Instant at) { PutBigEndian(key, ~at.ns); }
 

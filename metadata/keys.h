@@ -26,6 +26,7 @@ enum class KeyType : char {
   kSample =
       'S',  // timeline, ~instant                 -> position and totals of a record, now and then
   kVolume = 'V',    // name                               -> JSON
+  kRemoved = 'R',   // volume                             -> JSON of a volume that was removed
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
   kCounters = 'G',  //                                    -> JSON
@@ -45,6 +46,7 @@ std::string HeadDirKey(TimelineId timeline, Ino dir);
 std::string OrphanKey(TimelineId timeline, Ino ino);
 std::string CoveredKey(TimelineId timeline);
 std::string VolumeKey(std::string_view name);
+std::string RemovedKey(VolumeId volume);
 std::string TimelineKey(TimelineId timeline);
 std::string MarkKey(VolumeId volume, std::string_view label);
 std::string CountersKey();
@@ -52,6 +54,15 @@ std::string CountersKey();
 // Everything of one type and timeline (and inode) starts with these.
 std::string TypePrefix(KeyType type, TimelineId timeline);
 std::string InoPrefix(KeyType type, TimelineId timeline, Ino ino);
+
+// What a key of type kChunk is made of.
+struct ChunkVersionKey {
+  TimelineId timeline = 0;
+  Ino ino = 0;
+  uint64_t chunk = 0;
+  Instant at;
+};
+ChunkVersionKey SplitChunkKey(std::string_view key);  // throws Refused(EIO)
 
 void AppendInstant(std::string* key, Instant at);
 std::string WithInstant(std::string prefix, Instant at);

@@ -17,6 +17,7 @@ enum Tag : uint8_t {
   kCatalogPut = 8,
   kCatalogEnd = 9,
   kInodeAdopted = 10,
+  kOwner = 11,
 };
 
 void PutTag(std::string* out, Tag tag) { out->push_back(static_cast<char>(tag)); }
@@ -53,6 +54,14 @@ void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
     PutVarint(out, m.ino);
     PutBytes(out, m.name);
     if (m.value) PutBytes(out, *m.value);
+  }
+  for (const OwnerMutation& m : owners) {
+    PutTag(out, kOwner);
+    PutVarint(out, m.timeline);
+    PutVarint(out, m.ino);
+    PutVarint(out, m.chunk);
+    PutVarint(out, m.at.ns);
+    PutBytes(out, m.version.Encode(own));
   }
   for (const CatalogMutation& m : catalog) {
     PutTag(out, m.value ? kCatalogPut : kCatalogEnd);
@@ -102,6 +111,15 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
         m.ino = in.Varint();
         m.name = in.Bytes();
         if (tag == kXattrPut) m.value = in.Bytes();
+        break;
+      }
+      case kOwner: {
+        OwnerMutation& m = out.owners.emplace_back();
+        m.timeline = in.Number<TimelineId>();
+        m.ino = in.Varint();
+        m.chunk = in.Varint();
+        m.at.ns = in.Varint();
+        m.version = ChunkVersion::Decode(in.Bytes(), own);
         break;
       }
       case kCatalogPut:

@@ -77,7 +77,8 @@ bool ComesBefore(const ViewName& a, const ViewName& b) {
   return a.cookie != b.cookie ? a.cookie < b.cookie : a.name < b.name;
 }
 
-// Bytes of a version written at `at` are gone from here on.
+}  // namespace
+
 uint64_t CutLimit(const std::vector<Cut>& cuts, Instant at) {
   for (const Cut& cut : cuts) {
     if (cut.at >= at)
@@ -85,8 +86,6 @@ uint64_t CutLimit(const std::vector<Cut>& cuts, Instant at) {
   }
   return UINT64_MAX;
 }
-
-}  // namespace
 
 size_t View::LinksOf(Ino ino) const {
   size_t count = 1;

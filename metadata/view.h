@@ -20,6 +20,9 @@ struct ViewName {
   uint32_t type = 0;  // S_IFMT bits
 };
 
+// Bytes at or beyond this offset of a file that were written at `at` are cut off.
+uint64_t CutLimit(const std::vector<Cut>& cuts, Instant at);
+
 // Reads the index and holds nothing: two reads of one view agree as long as the timeline gets no
 // operation at or before the view's instant. A view of kInstantMax is the head; whoever writes the
 // timeline keeps its readers apart. Thread safety: all methods may be called from any thread.

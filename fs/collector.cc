@@ -1,0 +1,92 @@
+#include "fs/collector.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace rw {
+namespace {
+
+constexpr std::chrono::milliseconds kLookEvery{1000};
+// Of walking, between sleeps: short, so that nobody notices.
+constexpr std::chrono::microseconds kSlice{2000};
+
+}  // namespace
+
+Collector::Collector(const CollectorOptions& options, std::function<bool()> is_due,
+                     std::function<void()> run)
+    : options_(options), is_due_(std::move(is_due)), run_(std::move(run)) {}
+
+Collector::~Collector() {
+  stopping_ = true;
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Collector::Start() {
+  if (options_.background) thread_ = std::thread([this] { Loop(); });
+}
+
+void Collector::Loop() {
+  while (!stopping_) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, kLookEvery);
+    }
+    if (stopping_ || interrupters_ > 0) continue;
+    try {
+      if (!is_due_()) continue;
+      const std::lock_guard running(running_);
+      hurried_ = false;
+      slice_began_ = copying_since_ = Clock::now();
+      copied_ = 0;
+      run_();
+    } catch (const std::exception& error) {
+      spdlog::error("collecting history that is no longer kept: {}", error.what());
+    }
+  }
+}
+
+Collector::Pause::Pause(Collector& collector) : collector_(collector) {
+  ++collector_.interrupters_;
+  collector_.running_.lock();
+}
+
+Collector::Pause::~Pause() {
+  collector_.running_.unlock();
+  --collector_.interrupters_;
+}
+
+void Collector::RunNow(const std::function<void()>& run) {
+  ++interrupters_;
+  const std::lock_guard running(running_);
+  --interrupters_;
+  hurried_ = true;
+  run();
+  hurried_ = false;
+}
+
+bool Collector::GoOn() {
+  if (stopping_ || interrupters_ > 0) return false;
+  if (hurried_) return true;
+  const auto worked = Clock::now() - slice_began_;
+  if (worked < kSlice) return true;
+  const unsigned percent = std::clamp(options_.cpu_percent, 1u, 100u);
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, worked * (100 - percent) / percent);
+  slice_began_ = Clock::now();
+  return !stopping_ && interrupters_ == 0;
+}
+
+void Collector::Copied(uint64_t bytes) {
+  copied_ += bytes;
+  if (hurried_ || options_.copy_bytes_per_second == 0) return;
+  const std::chrono::duration<double> due(static_cast<double>(copied_) /
+                                          static_cast<double>(options_.copy_bytes_per_second));
+  const auto ahead = due - (Clock::now() - copying_since_);
+  if (ahead <= std::chrono::milliseconds(1)) return;
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, ahead);
+}
+
+}  // namespace rw

@@ -1,0 +1,66 @@
+// Empties segments: copies what is still referred to to the end of the same timeline's journal, and
+// changes the references, at whatever instants and in whatever timelines they are. The instants stay.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "fs/move_watch.h"
+#include "fs/view_volume.h"
+
+namespace rw {
+
+// For one run. Nothing else may rewrite versions of chunks meanwhile; volumes may be read and written.
+class SegmentMover {
+ public:
+  using OpenTimeline = std::function<std::shared_ptr<ViewVolume>(TimelineId)>;
+  using OpenVolumes = std::function<std::vector<std::shared_ptr<ViewVolume>>()>;
+
+  // `open_timeline` gives the head of a timeline, `open_volumes` all heads that are open.
+  SegmentMover(const StoreContext& context, std::set<MoveWatch::SegmentKey> victims,
+               OpenTimeline open_timeline, OpenVolumes open_volumes);
+  ~SegmentMover();
+  SegmentMover(const SegmentMover&) = delete;
+  SegmentMover& operator=(const SegmentMover&) = delete;
+
+  // True when nothing in the index refers to the victims any more, but for the damaged ones, and
+  // nothing ever will. Both callbacks are for the pace; `go_on` ends it early by false. What was moved until
+  // then stays moved. Throws Refused(EIO, ENOSPC).
+  bool Run(const std::function<bool()>& go_on, const std::function<void(uint64_t)>& copied);
+
+  uint64_t moved_bytes() const { return moved_bytes_; }
+  // Victims of which something could not be read: they have to stay.
+  const std::set<MoveWatch::SegmentKey>& damaged() const { return damaged_; }
+
+ private:
+  struct Place {
+    uint32_t segment = 0;
+    uint32_t position = 0;
+  };
+  using FrameKey = std::pair<MoveWatch::SegmentKey, uint32_t>;
+
+  bool RefersToVictim(const ChunkVersion& version) const;
+  // Moves what one version of a chunk refers to; returns the bytes copied.
+  uint64_t MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion version);
+  uint64_t CopyFrames(const MoveWatch::ChunkKey& key, const Extent& extent);
+  void CopyRun(const MoveWatch::ChunkKey& key, const Extent& extent, uint32_t from, uint32_t to);
+  void Redirect(const Extent& extent, std::vector<Extent>* out) const;
+  void WaitForOperations();
+  ViewVolume& HeadOf(TimelineId timeline);
+
+  StoreContext context_;
+  const std::set<MoveWatch::SegmentKey> victims_;
+  OpenTimeline open_timeline_;
+  OpenVolumes open_volumes_;
+  std::map<TimelineId, std::shared_ptr<ViewVolume>> heads_;
+  std::map<FrameKey, Place> moved_;  // where frames of the victims are now
+  std::set<MoveWatch::SegmentKey> damaged_;
+  uint64_t moved_bytes_ = 0;
+};
+
+}  // namespace rw

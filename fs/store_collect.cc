@@ -1,0 +1,472 @@
+// What is no longer kept goes: horizons move on, versions and segments go, live data move out of
+// segments that hold little else.
+//
+// The order in which a run works is what makes it safe; see fs/README.md, "Collection".
+#include <errno.h>
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "fs/segment_mover.h"
+#include "fs/store_impl.h"
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+
+namespace rw {
+namespace {
+
+// A run is due when so much was written since the last one, or this part of what is kept.
+constexpr uint64_t kRunEveryBytes = 64 << 20;
+constexpr uint64_t kRunEveryPart = 20;
+constexpr uint64_t kRunEveryNs = 600'000'000'000;
+// Segments are cleaned when this part of what is kept lies dead in them, until half of it does.
+constexpr uint64_t kDeadPart = 8;
+// Copying more than this part of a segment to free it does not pay.
+constexpr uint64_t kMaxLivePercent = 80;
+constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
+constexpr uint64_t kNextReliefNs = 30'000'000'000;
+constexpr uint64_t kMaxAutomaticReserve = uint64_t{4} << 30;
+
+uint64_t SteadyNanoseconds() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::steady_clock::now().time_since_epoch())
+                                   .count());
+}
+
+Instant Ago(Instant now, uint64_t ns) { return Instant{now.ns > ns ? now.ns - ns : 0}; }
+
+}  // namespace
+
+// --- what is kept from now on ---
+
+void StoreImpl::MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change) {
+  const RetentionPolicy policy = PolicyOf(record);
+  VolumeRecord moved = record;
+  Instant target = Ago(now, policy.range_ns);
+  if (const auto forced = forced_horizons_.find(record.id); forced != forced_horizons_.end())
+    target = std::max(target, forced->second);
+  // Where nothing was written since the horizon, moving it would give nothing back.
+  const auto covered = index_->FindCovered(record.timeline());
+  const Instant last = covered ? covered->instant : record.created;
+  if (target <= record.horizon || last < record.horizon) target = record.horizon;
+  std::erase_if(moved.points, [&](Instant point) { return !policy.Wants(point, now); });
+  for (const Instant point : policy.Points(record.horizon, target, now))
+    moved.points.push_back(point);
+  if (const auto dropped = forced_points_.find(record.id); dropped != forced_points_.end()) {
+    std::erase_if(moved.points, [&](Instant point) { return point < dropped->second; });
+  }
+  moved.horizon = target;
+  if (const auto why = pressures_.find(record.id); why != pressures_.end())
+    moved.pressure = why->second;
+  if (moved.horizon != record.horizon || moved.points != record.points)
+    change->put_volumes.push_back(moved);
+}
+
+void StoreImpl::Advance() {
+  std::unique_lock lock(catalog_mutex_);
+  const Instant now = clock_.Next();
+  CatalogStore::Change change;
+  for (const auto& [name, record] : catalog_->volumes()) {
+    if (record.writable()) MoveHorizon(record, now, &change);
+  }
+  for (const auto& [id, record] : catalog_->removed()) {
+    if (*record.expires > now) continue;
+    change.end_removed.push_back(id);
+    for (const auto& [label, mark] : catalog_->Marks(id)) change.end_marks.push_back(mark);
+  }
+  forced_horizons_.clear();
+  forced_points_.clear();
+  pressures_.clear();
+  const std::vector<TimelineId> unneeded = CommitAndDrop(std::move(change));
+  lock.unlock();
+  for (const TimelineId id : unneeded) DeleteTimelineData(id);
+}
+
+std::vector<TimelineId> StoreImpl::CommitAndDrop(CatalogStore::Change change) {
+  if (!change.empty()) catalog_->Commit(change);
+  const auto kept = catalog_->KeptWith(OpenViews());
+  std::vector<TimelineId> unneeded;
+  change = {};
+  for (const auto& [id, record] : catalog_->timelines()) {
+    if (record.dropped || kept.contains(id)) continue;
+    unneeded.push_back(id);
+    change.put_timelines.push_back(record);
+    change.put_timelines.back().dropped = true;
+  }
+  if (unneeded.empty()) return unneeded;
+  const auto forget = [&](const VolumeRecord& record, std::vector<VolumeRecord>* out) {
+    VolumeRecord forgetful = record;
+    for (Binding& binding : forgetful.bindings) {
+      if (std::find(unneeded.begin(), unneeded.end(), binding.timeline) != unneeded.end())
+        binding.timeline = kControlTimeline;
+    }
+    const auto end = std::unique(forgetful.bindings.begin(), forgetful.bindings.end(),
+                                 [](const Binding& a, const Binding& b) {
+                                   return a.timeline == kControlTimeline &&
+                                          b.timeline == kControlTimeline;
+                                 });
+    forgetful.bindings.erase(end, forgetful.bindings.end());
+    if (forgetful.bindings != record.bindings) out->push_back(std::move(forgetful));
+  };
+  for (const auto& [name, record] : catalog_->volumes()) forget(record, &change.put_volumes);
+  for (const auto& [id, record] : catalog_->removed()) forget(record, &change.put_removed);
+  catalog_->Commit(change);
+  return unneeded;
+}
+
+std::vector<std::vector<View::Link>> StoreImpl::OpenViews() {
+  const std::lock_guard lock(heads_mutex_);
+  return {open_views_.begin(), open_views_.end()};
+}
+
+// --- a run ---
+
+StoreImpl::Survey StoreImpl::MakeSurvey(const VolumeRecord* replaced) {
+  const std::lock_guard lock(catalog_mutex_);
+  Survey survey;
+  survey.kept = catalog_->KeptWith(OpenViews(), replaced);
+  for (const auto& [id, record] : catalog_->timelines()) {
+    const auto kept = survey.kept.find(id);
+    if (record.dropped || kept == survey.kept.end()) continue;
+    survey.timelines[id] = {record.first_ino, record.parent.has_value(), &kept->second};
+  }
+  return survey;
+}
+
+void StoreImpl::FindCandidates(Survey* survey) {
+  for (const auto& [id, timeline] : survey->timelines) {
+    const std::vector<SegmentInfo> segments = segments_->List(id);
+    for (size_t i = 0; i < segments.size(); ++i) {
+      // Everything in it is older than the range; the journal goes on in a later one.
+      const bool before_range = i + 1 < segments.size() &&
+                                segments[i + 1].generation <= timeline.kept->range_from().ns;
+      if (!before_range) {
+        survey->bytes_in_range += segments[i].bytes;
+        survey->in_range[id].push_back(segments[i]);
+        continue;
+      }
+      survey->live.Watch(id, segments[i].number, segments[i].bytes);
+      survey->candidates.push_back({id, segments[i].number, segments[i].bytes,
+                                    Instant{segments[i + 1].generation}, 0});
+    }
+  }
+}
+
+CollectReport StoreImpl::CollectOnce(bool thorough) {
+  CollectReport report;
+  RelievePressure();
+  Advance();
+  // From here on nobody can ask for what is not in the survey, unless it is newer than the range's begin.
+  Survey survey = MakeSurvey(nullptr);
+  FindCandidates(&survey);
+  Sweep::Options options;
+  options.go_on = [this] { return collector_->GoOn(); };
+  Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
+  const bool complete = sweep.Run();
+  report.versions = sweep.counts().dropped;
+  if (!complete) return report;
+  uint64_t kept_bytes = survey.bytes_in_range;
+  std::vector<Candidate> dead, rest;
+  for (Candidate& candidate : survey.candidates) {
+    candidate.live_bytes = survey.live.LiveBytes(candidate.timeline, candidate.segment);
+    kept_bytes += candidate.live_bytes;
+    (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
+  }
+  report.journal_bytes += Free(survey, dead);
+  const std::vector<Candidate> victims = ChooseVictims(rest, kept_bytes, thorough);
+  if (!victims.empty()) {
+    std::vector<Candidate> emptied;
+    report.moved_bytes = MoveOut(victims, &emptied);
+    report.journal_bytes += Free(survey, emptied);
+  }
+  LimitHistories(survey);
+  kept_bytes_ = kept_bytes;
+  spdlog::debug("collected: {} of {} versions, {} bytes of journal, {} bytes moved",
+                report.versions, sweep.counts().versions, report.journal_bytes, report.moved_bytes);
+  return report;
+}
+
+std::vector<StoreImpl::Candidate> StoreImpl::ChooseVictims(std::vector<Candidate> rest,
+                                                           uint64_t kept_bytes,
+                                                           bool thorough) const {
+  uint64_t dead = 0;
+  for (const Candidate& candidate : rest) dead += candidate.dead_bytes();
+  std::vector<Candidate> victims;
+  const uint64_t bearable = thorough ? 0 : kept_bytes / kDeadPart;
+  if (dead <= bearable) return victims;
+  // Those that give back most for what has to be copied.
+  std::sort(rest.begin(), rest.end(), [](const Candidate& a, const Candidate& b) {
+    return a.live_bytes * b.bytes < b.live_bytes * a.bytes;
+  });
+  uint64_t moved = 0;
+  for (const Candidate& candidate : rest) {
+    if (dead <= bearable / 2 || moved >= kMaxMovedBytesPerRun ||
+        candidate.live_bytes * 100 > candidate.bytes * kMaxLivePercent) {
+      break;
+    }
+    if (damaged_segments_.contains({candidate.timeline, candidate.segment})) continue;
+    victims.push_back(candidate);
+    dead -= std::min(dead, candidate.dead_bytes());
+    moved += candidate.live_bytes;
+  }
+  return victims;
+}
+
+uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied) {
+  std::set<MoveWatch::SegmentKey> keys;
+  for (const Candidate& victim : victims) keys.insert({victim.timeline, victim.segment});
+  SegmentMover mover(
+      context_, keys, [this](TimelineId id) { return OpenForMoving(id); },
+      [this] { return OpenVolumes(); });
+  const bool complete = mover.Run([this] { return collector_->GoOn(); },
+                                  [this](uint64_t bytes) { collector_->Copied(bytes); });
+  for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
+  if (complete) {
+    for (const Candidate& victim : victims) {
+      if (!mover.damaged().contains({victim.timeline, victim.segment})) emptied->push_back(victim);
+    }
+  }
+  return mover.moved_bytes();
+}
+
+std::shared_ptr<ViewVolume> StoreImpl::OpenForMoving(TimelineId id) {
+  const std::lock_guard lock(catalog_mutex_);
+  return OpenHead(catalog_->timelines().at(id), catalog_->Chain(id, kInstantMax));
+}
+
+std::vector<std::shared_ptr<ViewVolume>> StoreImpl::OpenVolumes() {
+  const std::lock_guard lock(heads_mutex_);
+  std::vector<std::shared_ptr<ViewVolume>> open;
+  for (const auto& [id, head] : heads_) {
+    if (auto volume = head.volume.lock()) open.push_back(std::move(volume));
+  }
+  return open;
+}
+
+uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& freed) {
+  if (freed.empty()) return 0;
+  if (!KeepTotals(survey, freed)) return 0;
+  // The index on the disk must not name what is going to be missing.
+  index_->Flush();
+  uint64_t bytes = 0;
+  std::set<MoveWatch::SegmentKey> gone;
+  for (const Candidate& candidate : freed) {
+    segments_->Forget(candidate.timeline, candidate.segment);
+    files_->Remove(segments_->TimelineDirectory(candidate.timeline) /
+                   SegmentFileName(candidate.segment));
+    bytes += candidate.bytes;
+    gone.insert({candidate.timeline, candidate.segment});
+  }
+  DropSamples(survey, gone);
+  return bytes;
+}
+
+// Of the instants that stay, what a timeline held then was found by reading its journal: it has to
+// be written down before that part of the journal goes.
+bool StoreImpl::KeepTotals(const Survey& survey, const std::vector<Candidate>& freed) {
+  std::map<TimelineId, Instant> until;
+  for (const Candidate& candidate : freed)
+    until[candidate.timeline] = std::max(until[candidate.timeline], candidate.end);
+  for (const auto& [id, end] : until) {
+    const KeptInstants& kept = survey.kept.at(id);
+    std::vector<Instant> instants = kept.points();
+    if (kept.range_from() != kInstantMax) instants.push_back(kept.range_from());
+    for (const Instant at : instants) {
+      if (!collector_->GoOn()) return false;
+      const auto sample = index_->FindSample(id, at);
+      if (at > end || !sample || (sample->at == at && sample->position.segment == 0)) continue;
+      const std::lock_guard lock(catalog_mutex_);
+      index_->Rewrite({{WithInstant(SamplePrefix(id), at),
+                        EncodeSample({JournalPosition{}, TotalsAt(id, at), at})}});
+    }
+  }
+  return true;
+}
+
+void StoreImpl::DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone) {
+  std::set<TimelineId> timelines;
+  for (const auto& [timeline, segment] : gone) timelines.insert(timeline);
+  for (const TimelineId id : timelines) {
+    Index::Entries entries;
+    const std::string prefix = SamplePrefix(id);
+    const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
+    for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
+      const Sample sample = DecodeSample(cursor->value(), InstantOf(cursor->key()));
+      const bool written_down = sample.position.segment == 0;
+      if (written_down ? !survey.kept.at(id).Contains(sample.at)
+                       : gone.contains({id, sample.position.segment})) {
+        entries.emplace_back(std::string(cursor->key()), std::nullopt);
+      }
+    }
+    index_->Rewrite(entries);
+  }
+}
+
+// --- when there is too much of it ---
+
+uint64_t StoreImpl::BytesShort() const {
+  struct statvfs disk;
+  if (statvfs(root_.c_str(), &disk) != 0) return 0;
+  const uint64_t total = uint64_t{disk.f_blocks} * disk.f_frsize;
+  const uint64_t available = uint64_t{disk.f_bavail} * disk.f_frsize;
+  const uint64_t reserve =
+      collector_options_.reserve_bytes.value_or(std::min(total / 20, kMaxAutomaticReserve));
+  return available < reserve ? reserve - available : 0;
+}
+
+void StoreImpl::RelievePressure() {
+  const uint64_t needed = BytesShort();
+  if (needed == 0) return;
+  collector_->Hurry(true);
+  std::unique_lock lock(catalog_mutex_);
+  // The oldest unpinned history of all volumes: what was removed, then what lies longest in a range,
+  // then the schedules' points.
+  for (const auto& [id, record] : catalog_->removed()) {
+    if (*record.expires <= clock_.last()) continue;
+    spdlog::warn("the disk is short of {} bytes: the removed volume {} is given up now", needed,
+                 record.name);
+    CatalogStore::Change change;
+    VolumeRecord expired = record;
+    expired.expires = clock_.Next();
+    change.put_removed.push_back(expired);
+    catalog_->Commit(change);
+    return;
+  }
+  struct Old {
+    Instant end;
+    const VolumeRecord* record;
+    uint64_t bytes;
+  };
+  std::vector<Old> oldest;
+  for (const auto& [name, record] : catalog_->volumes()) {
+    if (!record.writable()) continue;
+    for (const Binding& binding : record.bindings) {
+      if (binding.timeline == kControlTimeline) continue;
+      const std::vector<SegmentInfo> segments = segments_->List(binding.timeline);
+      for (size_t i = 0; i < segments.size(); ++i) {
+        const Instant end = i + 1 < segments.size() ? Instant{segments[i + 1].generation}
+                                                    : clock_.last();
+        if (end > record.horizon) oldest.push_back({end, &record, segments[i].bytes});
+      }
+    }
+  }
+  std::sort(oldest.begin(), oldest.end(), [](const Old& a, const Old& b) { return a.end < b.end; });
+  uint64_t given_up = 0;
+  const std::string now = FormatInstant(clock_.Next());
+  for (const Old& old : oldest) {
+    if (given_up >= needed) break;
+    given_up += old.bytes;
+    forced_horizons_[old.record->id] = old.end;
+    pressures_[old.record->id] = "at " + now + " the disk was nearly full";
+  }
+  for (const auto& [id, horizon] : forced_horizons_) {
+    spdlog::warn("the disk is short of {} bytes: volume {} of {} is kept from {} on only", needed,
+                 id, root_.string(), FormatInstant(horizon));
+  }
+  if (!forced_horizons_.empty()) return;
+  for (const auto& [name, record] : catalog_->volumes()) {
+    if (record.points.empty()) continue;
+    forced_points_[record.id] = record.points[record.points.size() / 2];
+    if (record.points.size() == 1) forced_points_[record.id] = kInstantMax;
+    pressures_[record.id] = "at " + now + " the disk was nearly full";
+    spdlog::warn("the disk is short of {} bytes: older points of {} are given up", needed, name);
+  }
+}
+
+void StoreImpl::LimitHistories(const Survey& survey) {
+  const std::lock_guard lock(catalog_mutex_);
+  std::map<TimelineId, uint64_t> before_range;
+  for (const Candidate& candidate : survey.candidates)
+    before_range[candidate.timeline] += candidate.live_bytes;
+  for (const auto& [name, record] : catalog_->volumes()) {
+    if (!record.writable()) continue;
+    const auto limit = PolicyOf(record).history_limit_bytes;
+    if (!limit) continue;
+    uint64_t bytes = 0;
+    std::vector<SegmentInfo> in_range;
+    for (const Binding& binding : record.bindings) {
+      bytes += before_range[binding.timeline];
+      const auto found = survey.in_range.find(binding.timeline);
+      if (found == survey.in_range.end()) continue;
+      for (const SegmentInfo& segment : found->second) {
+        bytes += segment.bytes;
+        in_range.push_back(segment);
+      }
+    }
+    const uint64_t live = TotalsAt(record.timeline(), kInstantMax).bytes;
+    if (bytes <= live + *limit) continue;
+    uint64_t over = bytes - live - *limit;
+    for (size_t i = 0; i < in_range.size() && over > 0; ++i) {
+      over -= std::min(over, in_range[i].bytes);
+      forced_horizons_[record.id] =
+          i + 1 < in_range.size() ? Instant{in_range[i + 1].generation} : clock_.Next();
+    }
+    if (forced_horizons_[record.id] <= record.horizon) {
+      forced_horizons_.erase(record.id);
+      if (record.points.empty()) continue;  // what remains is pinned, or not yet cleaned
+      forced_points_[record.id] =
+          record.points.size() == 1 ? kInstantMax : record.points[record.points.size() / 2];
+    }
+    collect_soon_ = true;
+  }
+}
+
+// --- when ---
+
+bool StoreImpl::CollectionIsDue() {
+  const uint64_t written = appended_bytes_ - appended_at_last_run_;
+  const uint64_t now = SteadyNanoseconds();
+  return collect_soon_ ||
+         written >= std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart) ||
+         now - last_run_ns_ >= kRunEveryNs || (now >= no_relief_until_ns_ && BytesShort() > 0);
+}
+
+void StoreImpl::CollectInBackground() {
+  collect_soon_ = false;
+  appended_at_last_run_ = appended_bytes_.load();
+  const bool short_of_space = BytesShort() > 0;
+  const CollectReport report = CollectOnce(false);
+  last_run_ns_ = SteadyNanoseconds();
+  if (short_of_space && report.journal_bytes == 0)
+    no_relief_until_ns_ = last_run_ns_ + kNextReliefNs;
+}
+
+bool StoreImpl::MakeRoom() {
+  // Anything that an operation may need; more than that free, and it met something else.
+  constexpr uint64_t kEnoughBytes = 2 * kMaxSegmentBytes;
+  struct statvfs disk;
+  const auto available = [&] {
+    return statvfs(root_.c_str(), &disk) == 0 ? uint64_t{disk.f_bavail} * disk.f_frsize : 0;
+  };
+  if (available() >= kEnoughBytes) return false;
+  const std::lock_guard lock(room_mutex_);  // whoever comes meanwhile finds it done
+  if (available() >= kEnoughBytes) return true;
+  if (SteadyNanoseconds() < no_room_until_ns_) return false;
+  uint64_t freed = 0;
+  try {
+    collector_->RunNow([&] { freed = CollectOnce(true).journal_bytes; });
+  } catch (const Refused& refused) {
+    spdlog::error("making room on a full disk: {}", refused.what());
+  }
+  if (freed == 0) no_room_until_ns_ = SteadyNanoseconds() + kNextReliefNs;
+  return freed > 0;
+}
+
+CollectReport StoreImpl::Collect() {
+  CollectReport sum;
+  for (bool again = true; again;) {
+    collector_->RunNow([&] {
+      collect_soon_ = false;
+      const CollectReport report = CollectOnce(true);
+      sum.versions += report.versions;
+      sum.journal_bytes += report.journal_bytes;
+      sum.moved_bytes += report.moved_bytes;
+      again = report.journal_bytes > 0 || collect_soon_;
+    });
+  }
+  return sum;
+}
+
+}  // namespace rw

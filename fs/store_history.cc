@@ -1,0 +1,200 @@
+// Instants of volumes, their marks, and what is known of volumes.
+#include <errno.h>
+
+#include <algorithm>
+
+#include "fs/scanner.h"
+#include "fs/store_impl.h"
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "metadata/time_text.h"
+
+namespace rw {
+
+StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<Instant> at) {
+  const Instant now = clock_.Next();
+  Place place;
+  place.at = at.value_or(source.fixed_at.value_or(now));
+  if (place.at > now) {
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is in the future; now is " +
+                              FormatInstant(now));
+  }
+  place.timeline = source.timeline();
+  Instant first = source.created;
+  if (source.fixed_at) {
+    // A snapshot volume shows one instant; what lies before it is reached through it as well.
+    place.at = std::min(place.at, *source.fixed_at);
+    first = Instant{};
+    for (std::optional<TimelineId> id = place.timeline; id;) {
+      const TimelineRecord& record = catalog_->timelines().at(*id);
+      first = record.created;
+      id = record.parent;
+    }
+  } else {
+    for (const Binding& binding : source.bindings) {
+      if (binding.since <= place.at) place.timeline = binding.timeline;
+    }
+  }
+  if (place.at < first) {
+    throw Refused(ERANGE, "time " + FormatInstant(place.at) +
+                              " is before the first instant kept of " + source.name +
+                              ", which is " + FormatInstant(first));
+  }
+  place.chain = catalog_->Chain(place.timeline, place.at);
+  for (const View::Link& link : place.chain) {
+    if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
+      throw Refused(EIO, broken->second);
+    WaitForOperations(link.timeline);
+  }
+  return place;
+}
+
+Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
+  const TimelineRecord& record = catalog_->timelines().at(timeline);
+  const auto covered = index_->FindCovered(timeline);
+  if (!covered) return {record.base_bytes, record.base_inodes};
+  if (covered->instant <= at) return covered->totals;
+  const auto sample = index_->FindSample(timeline, at);
+  if (!sample) return {record.base_bytes, record.base_inodes};
+  Totals totals = sample->totals;
+  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline,
+                         sample->position, Instant{});
+  while (const auto scanned = scanner.Next()) {
+    if (scanned->header.instant > at) break;
+    totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
+  }
+  return totals;
+}
+
+Instant StoreImpl::SetMark(const std::vector<std::string>& volumes, const std::string& label,
+                           const std::string& note, std::optional<Instant> at) {
+  CheckLabel(label);
+  if (volumes.empty()) throw Refused(EINVAL, "a mark needs a volume");
+  const std::lock_guard lock(catalog_mutex_);
+  const Instant made = clock_.Next();
+  const Instant instant = at.value_or(made);
+  CatalogStore::Change change;
+  std::vector<Place> places;
+  for (const std::string& name : std::set<std::string>(volumes.begin(), volumes.end())) {
+    const VolumeRecord& record = catalog_->Need(name);
+    if (!record.writable()) {
+      throw Refused(EROFS, "cannot mark " + name +
+                               ": it is a snapshot volume, which shows one "
+                               "instant; mark the volume that it was made of");
+    }
+    const auto& marks = catalog_->Marks(record.id);
+    if (const auto found = marks.find(label); found != marks.end()) {
+      throw Refused(EEXIST, "volume " + name + " has a mark " + Quoted(label) + " at " +
+                                FormatInstant(found->second.at) + "; remove it first");
+    }
+    places.push_back(Resolve(record, instant));
+    change.put_marks.push_back({record.id, label, instant, made, note});
+  }
+  for (const Place& place : places) SyncPlace(place);
+  catalog_->Commit(change);
+  return instant;
+}
+
+void StoreImpl::RemoveMark(const std::string& volume, const std::string& label) {
+  const std::lock_guard lock(catalog_mutex_);
+  CatalogStore::Change change;
+  change.end_marks.push_back(NeedMark(catalog_->Need(volume), label));
+  catalog_->Commit(change);
+}
+
+std::vector<Mark> StoreImpl::Marks(const std::string& volume) {
+  const std::lock_guard lock(catalog_mutex_);
+  std::vector<Mark> marks;
+  for (const auto& [label, mark] : catalog_->Marks(catalog_->Need(volume).id))
+    marks.push_back(mark);
+  std::stable_sort(marks.begin(), marks.end(),
+                   [](const Mark& a, const Mark& b) { return a.at < b.at; });
+  return marks;
+}
+
+const Mark& StoreImpl::NeedMark(const VolumeRecord& record, const std::string& label) {
+  const auto& marks = catalog_->Marks(record.id);
+  const auto found = marks.find(label);
+  if (found == marks.end())
+    throw Refused(ENOENT, "volume " + record.name + " has no mark " + Quoted(label));
+  return found->second;
+}
+
+Instant StoreImpl::InstantOf(const std::string& volume, std::string_view time) {
+  const std::lock_guard lock(catalog_mutex_);
+  const VolumeRecord& record = catalog_->Need(volume);
+  const auto& marks = catalog_->Marks(record.id);
+  if (const auto found = marks.find(std::string(time)); found != marks.end())
+    return found->second.at;
+  try {
+    return ParseTime(time, clock_.Next());
+  } catch (const Refused& refused) {
+    throw Refused(refused.error(), std::string(refused.what()) + "; nor is it a mark of " + volume);
+  }
+}
+
+std::optional<VolumeRecord> StoreImpl::Find(const std::string& name) {
+  const std::lock_guard lock(catalog_mutex_);
+  const VolumeRecord* record = catalog_->Find(name);
+  return record == nullptr ? std::nullopt : std::optional(*record);
+}
+
+std::vector<VolumeRecord> StoreImpl::List() {
+  const std::lock_guard lock(catalog_mutex_);
+  std::vector<VolumeRecord> records;
+  for (const auto& [name, record] : catalog_->volumes()) records.push_back(record);
+  return records;
+}
+
+uint64_t StoreImpl::DiskBytes(TimelineId timeline) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(segments_->TimelineDirectory(timeline), error), end;
+       !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const uint64_t size = it->file_size(ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes;
+}
+
+VolumeStatus StoreImpl::Status(const std::string& name) {
+  std::unique_lock lock(catalog_mutex_);
+  VolumeStatus status;
+  status.record = catalog_->Need(name);
+  status.history_first = status.record.created;
+  Totals totals;
+  if (status.record.fixed_at) {
+    const auto chain = catalog_->Chain(status.record.timeline(), *status.record.fixed_at);
+    totals = TotalsAt(chain.front().timeline, chain.front().until);
+    status.history_first = status.history_last = *status.record.fixed_at;
+  } else {
+    const TimelineId timeline = status.record.timeline();
+    totals = TotalsAt(timeline, kInstantMax);
+    const auto covered = index_->FindCovered(timeline);
+    status.history_last = covered ? covered->instant : catalog_->timelines().at(timeline).created;
+  }
+  lock.unlock();
+  status.live_bytes = totals.bytes;
+  status.live_inodes = totals.inodes;
+  std::set<TimelineId> seen;
+  for (const Binding& binding : status.record.bindings) {
+    if (seen.insert(binding.timeline).second) status.history_bytes += DiskBytes(binding.timeline);
+  }
+  return status;
+}
+
+void CheckLabel(std::string_view label) {
+  const auto refuse = [&](const char* why) {
+    throw Refused(EINVAL, "label " + Quoted(label) + " refused: " + why +
+                              "; accepted are 1 to 255 bytes of UTF-8 without / and control "
+                              "characters, not beginning with a digit or one of @ . -");
+  };
+  if (const char* flaw = FlawOfName(label)) refuse(flaw);
+  if (label.size() > kMaxNameBytes) refuse("it is longer than 255 bytes");
+  if (label == "now") refuse("it is a time");
+  if (std::string_view("0123456789@.-").find(label.front()) != label.npos)
+    refuse("it could be taken for something else");
+}
+
+}  // namespace rw

@@ -1,0 +1,187 @@
+// The store's implementation, in four files: store.cc (its life, heads and views), store_create.cc
+// (what makes and ends volumes), store_history.cc (instants, marks, what is known of a volume) and
+// store_collect.cc (what is no longer kept goes).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fs/catalog_store.h"
+#include "fs/collector.h"
+#include "fs/store.h"
+#include "fs/store_files.h"
+#include "fs/view_volume.h"
+#include "metadata/sweep.h"
+
+namespace rw {
+
+class StoreImpl : public Store {
+ public:
+  explicit StoreImpl(StoreOptions options)
+      : root_(std::move(options.root)),
+        files_(options.files != nullptr ? options.files : FileLayer::Posix()),
+        clock_(std::move(options.wall_clock)),
+        clock_file_(root_ / "clock"),
+        defaults_(std::move(options.defaults)),
+        collector_options_(options.collector) {}
+
+  void Recover();
+  ~StoreImpl() override;
+
+  Instant Now() override;
+  void Create(const CreateRequest& request) override;
+  void Remove(const std::string& name) override;
+  std::vector<RemovedVolume> ListRemoved() override;
+  void Purge(const std::string& name) override;
+  void Set(const std::string& name, const std::map<std::string, std::string>& changes) override;
+  CollectReport DryRun(const std::string& name, const RetentionSettings& changes) override;
+  std::vector<Pin> Pins(const std::string& name) override;
+  CollectReport Collect() override;
+  bool MakeRoom() override;
+  Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
+                  const std::string& note, std::optional<Instant> at) override;
+  void RemoveMark(const std::string& volume, const std::string& label) override;
+  std::vector<Mark> Marks(const std::string& volume) override;
+  Instant InstantOf(const std::string& volume, std::string_view time) override;
+  std::optional<VolumeRecord> Find(const std::string& name) override;
+  std::vector<VolumeRecord> List() override;
+  VolumeStatus Status(const std::string& name) override;
+  std::shared_ptr<Volume> OpenVolume(const std::string& name) override;
+  std::shared_ptr<Volume> OpenAt(const std::string& name, Instant at) override;
+  void SyncAll() override;
+
+ private:
+  // Where a source volume is read, for a view or a new timeline.
+  struct Place {
+    TimelineId timeline = 0;
+    Instant at;
+    std::vector<View::Link> chain;
+  };
+
+  void RecoverTimelines(bool clean);
+  void RemoveLeftovers();
+  void DeleteTimelineData(TimelineId id);
+
+  // --- store_collect.cc ---
+  // What a run goes by: taken once, after the horizons have moved.
+  struct Candidate {  // a segment that lies before the range of its timeline
+    TimelineId timeline = 0;
+    uint32_t segment = 0;
+    uint64_t bytes = 0;
+    Instant end;  // everything in it is older
+    uint64_t live_bytes = 0;
+    uint64_t dead_bytes() const { return bytes - std::min(bytes, live_bytes); }
+  };
+  struct Survey {
+    std::map<TimelineId, KeptInstants> kept;
+    std::map<TimelineId, Sweep::Timeline> timelines;
+    std::vector<Candidate> candidates;
+    LiveMap live;
+    std::map<TimelineId, std::vector<SegmentInfo>> in_range;
+    uint64_t bytes_in_range = 0;
+  };
+  CollectReport CollectOnce(bool thorough);
+  void Advance();
+  void MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change);
+  Survey MakeSurvey(const VolumeRecord* replaced);
+  void FindCandidates(Survey* survey);
+  std::vector<Candidate> ChooseVictims(std::vector<Candidate> rest, uint64_t kept_bytes,
+                                       bool thorough) const;
+  uint64_t MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied);
+  uint64_t Free(const Survey& survey, const std::vector<Candidate>& freed);
+  bool KeepTotals(const Survey& survey, const std::vector<Candidate>& freed);
+  void DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone);
+  void RelievePressure();
+  void LimitHistories(const Survey& survey);
+  uint64_t BytesShort() const;  // of the reserve
+  bool CollectionIsDue();
+  void CollectInBackground();
+  std::shared_ptr<ViewVolume> OpenForMoving(TimelineId id);
+  std::vector<std::shared_ptr<ViewVolume>> OpenVolumes();
+  std::vector<std::vector<View::Link>> OpenViews();
+  // With catalog_mutex_: commits the change, and that what nobody needs then is dropped. The data of
+  // the timelines that are returned are the caller's to delete.
+  std::vector<TimelineId> CommitAndDrop(CatalogStore::Change change);
+  RetentionPolicy PolicyOf(const VolumeRecord& record) const {
+    return RetentionPolicy::Parse(record.retention, defaults_);
+  }
+
+  // All of these need catalog_mutex_.
+  Place Resolve(const VolumeRecord& source, std::optional<Instant> at);
+  TimelineRecord ForkTimeline(const Place& place);
+  Totals TotalsAt(TimelineId timeline, Instant at);
+  std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
+  const Mark& NeedMark(const VolumeRecord& record, const std::string& label);
+  void MakeEmpty(const CreateRequest& request, VolumeRecord record);
+  void MakeClone(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
+  void MakeSnapshot(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
+  void RollBack(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
+  bool HeadIsOpen(TimelineId timeline);
+  std::shared_ptr<Timeline> OpenTimeline(TimelineId timeline);  // null if it is not
+  void WaitForOperations(TimelineId timeline);
+  // What a durable view or timeline starts from has to be as durable.
+  void SyncPlace(const Place& place);
+  void SyncBeforeFlush();
+
+  std::shared_ptr<ViewVolume> OpenHead(const TimelineRecord& record, std::vector<View::Link> chain);
+  void CloseHead(TimelineId id, Timeline& timeline, ViewVolume* volume);
+  uint64_t DiskBytes(TimelineId timeline);
+  void DiscardTimeline(TimelineId id);
+  [[noreturn]] void RefuseUnkept(const VolumeRecord& source, Instant at);
+
+  std::filesystem::path root_;
+  FileLayer* files_;
+  std::optional<RootLock> lock_;
+  InstantClock clock_;
+  std::mutex clock_file_mutex_;
+  ClockFile clock_file_;
+  std::unique_ptr<Index> index_;
+  std::unique_ptr<SegmentReader> segments_;
+  StoreContext context_;
+
+  std::mutex catalog_mutex_;  // guards catalog_ and broken_; taken before heads_mutex_
+  std::unique_ptr<CatalogStore> catalog_;
+  std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
+
+  std::mutex heads_mutex_;  // guards what follows
+  std::list<std::vector<View::Link>> open_views_;  // chains of open fixed views: what they show stays
+  std::condition_variable head_changed_;
+  struct Head {
+    std::weak_ptr<ViewVolume> volume;    // who uses it
+    std::shared_ptr<Timeline> timeline;  // for the store's own needs
+  };
+  // An entry lives from before its head is opened until it is synced and destroyed.
+  std::map<TimelineId, Head> heads_;
+  std::set<TimelineId> unclean_;  // closed with something amiss: to be recovered when opened again
+  std::atomic<CatalogStore*> catalog_for_sync_{nullptr};
+  bool recovered_ = false;
+
+  const RetentionSettings defaults_;
+  const CollectorOptions collector_options_;
+  MoveWatch moves_;
+  std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
+  std::atomic<bool> collect_soon_{false};
+  std::mutex room_mutex_;  // guards no_room_until_ns_
+  uint64_t no_room_until_ns_ = 0;
+  // The following belong to the run under way.
+  std::map<VolumeId, Instant> forced_horizons_;  // what space asks for, beyond the policies
+  std::map<VolumeId, Instant> forced_points_;    // schedules' points before these go
+  std::map<VolumeId, std::string> pressures_;
+  std::set<MoveWatch::SegmentKey> damaged_segments_;
+  uint64_t kept_bytes_ = 0;
+  uint64_t appended_at_last_run_ = 0;
+  uint64_t last_run_ns_ = 0;        // of a steady clock
+  uint64_t no_relief_until_ns_ = 0;  // pressure that a run could not relieve is not tried again at once
+  std::unique_ptr<Collector> collector_;  // ends before everything else does
+};
+
+}  // namespace rw
