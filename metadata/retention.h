@@ -1,10 +1,10 @@
 // How much of a volume's history is kept, as people say it and as instants.
 //
 //   retention      every write of so long ago until now ("24h"; "0": none)
-//   keep           thereafter the last state of each hour, day, week, month ("hourly:7d,daily:60d";
-//   "none") history-limit  what history beyond the live contents may take on the disk ("50G";
-//   "none") trash          how long a removed volume can still be used by its name ("24h"; "0": not
-//   at all)
+//   keep           thereafter the last state of each hour, day, week, month
+//                  ("hourly:7d,daily:60d"; "none")
+//   history-limit  what history beyond the live contents may take on the disk ("50G"; "none")
+//   trash          how long a removed volume can still be used by its name ("24h"; "0": not at all)
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "metadata/instant.h"
+#include "metadata/quantity.h"
 
 namespace rw {
 
@@ -36,10 +37,15 @@ struct RetentionPolicy {
 
   // `settings` override `defaults`, which override the built-in defaults (24h; hourly:7d,daily:60d;
   // none; 24h). Throws Refused(EINVAL) with one line for an unknown name, a value that does not
-  // parse, and a policy that contradicts itself (a tier whose span does not exceed the range, or a
-  // span shorter than its period).
+  // parse (a span shorter than its period is one), and a `keep` among the settings that contradicts
+  // the range: a tier whose span does not exceed it. Of a `keep` that comes from the defaults such
+  // tiers are left out: they add nothing, and nobody asked for them.
   static RetentionPolicy Parse(const RetentionSettings& settings,
                                const RetentionSettings& defaults = {});
+  // The same for settings that Parse accepted before: if a contradiction came up since, because the
+  // defaults are others now, the tiers that add nothing are left out instead of refused.
+  static RetentionPolicy InForce(const RetentionSettings& settings,
+                                 const RetentionSettings& defaults = {});
 
   // In the words of the settings, every one of them present.
   RetentionSettings ToText() const;
@@ -48,17 +54,11 @@ struct RetentionPolicy {
   // nanosecond of each period of a tier that has ended by `now` and whose end is not longer ago
   // than the tier's span.
   std::vector<Instant> Points(Instant from, Instant to, Instant now) const;
-  // Whether `point`, once given out by Points, is still wanted at `now`.
+  // Whether `point`, once given out by Points, is still wanted at `now`: false for an instant that
+  // ends no period of a tier, as after a change of the policy.
   bool Wants(Instant point, Instant now) const;
 
   friend bool operator==(const RetentionPolicy&, const RetentionPolicy&) = default;
 };
-
-// "90s", "24h", "7d": units w d h m s ms us ns from large to small, each at most once; "0". Throws
-// Refused(EINVAL).
-uint64_t ParseDuration(std::string_view what, std::string_view text);
-std::string FormatDuration(uint64_t ns);  // "1d", "2h30m"; ParseDuration gives the same number back
-// "20G", "512M", "1000": powers of 1024, at least 1. Throws Refused(EINVAL).
-uint64_t ParseByteCount(std::string_view what, std::string_view text);
 
 }  // namespace rw

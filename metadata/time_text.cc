@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "metadata/quantity.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 
@@ -40,11 +41,6 @@ class Reader {
   std::string_view Digits() {
     size_t count = 0;
     while (count < rest_.size() && IsDigit(rest_[count])) ++count;
-    return Take(count);
-  }
-  std::string_view Letters() {
-    size_t count = 0;
-    while (count < rest_.size() && rest_[count] >= 'a' && rest_[count] <= 'z') ++count;
     return Take(count);
   }
   // Exactly `count` digits.
@@ -161,42 +157,11 @@ Instant ParseUnix(std::string_view text) {
   return FromSeconds(text, static_cast<int64_t>(*seconds), fraction_ns);
 }
 
-struct Unit {
-  std::string_view name;
-  uint64_t ns;
-};
-// From large to small, the order in which a duration names them.
-constexpr Unit kUnits[] = {{"w", 604800 * kNsPerSecond},
-                           {"d", 86400 * kNsPerSecond},
-                           {"h", 3600 * kNsPerSecond},
-                           {"m", 60 * kNsPerSecond},
-                           {"s", kNsPerSecond},
-                           {"ms", 1'000'000},
-                           {"us", 1'000},
-                           {"ns", 1}};
-
 Instant ParseAgo(std::string_view text, Instant now) {
-  Reader reader(text);
   uint64_t total_ns = 0;
-  const Unit* next_unit = std::begin(kUnits);
-  while (!reader.done()) {
-    std::string_view digits = reader.Digits();
-    std::string_view name = reader.Letters();
-    if (digits.empty() || name.empty()) RefuseUnknown(text);
-    const Unit* unit = std::begin(kUnits);
-    while (unit != std::end(kUnits) && unit->name != name) ++unit;
-    if (unit == std::end(kUnits)) RefuseUnknown(text);
-    if (unit < next_unit) {
-      Refuse(text, "a duration names each of w d h m s ms us ns at most once, from large to small");
-    }
-    next_unit = unit + 1;
-    std::optional<uint64_t> count = ToNumber(digits);
-    uint64_t part_ns = 0;
-    if (!count || __builtin_mul_overflow(*count, unit->ns, &part_ns) ||
-        __builtin_add_overflow(total_ns, part_ns, &total_ns)) {
-      Refuse(text, "the duration is too long");
-    }
-  }
+  const char* const flaw = ReadDuration(text, total_ns);
+  if (flaw != nullptr && *flaw == '\0') RefuseUnknown(text);
+  if (flaw != nullptr) Refuse(text, flaw);
   return total_ns > now.ns ? Instant{0} : Instant{now.ns - total_ns};
 }
 

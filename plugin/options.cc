@@ -3,7 +3,6 @@
 #include <sys/mount.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -11,6 +10,7 @@
 
 #include "fs/session.h"
 #include "fs/volume.h"
+#include "metadata/quantity.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -35,23 +35,6 @@ uint32_t ParseId(const char* option, std::string_view value) {
            " refused: it must be a number from 0 to 4294967294");
   }
   return *id;
-}
-
-// `20G`, `512M`, `1048576`: powers of 1024.
-uint64_t ParseBytes(const char* option, std::string_view value) {
-  constexpr std::string_view kUnits = "KMGTP";
-  uint64_t number = 0;
-  const char* const end = value.data() + value.size();
-  const auto [rest, error] = std::from_chars(value.data(), end, number, 10);
-  size_t power = 0;
-  if (rest != end && rest + 1 == end)
-    power = kUnits.find(static_cast<char>(std::toupper(*rest))) + 1;
-  const bool whole = rest == end || (rest + 1 == end && power != 0);
-  if (error != std::errc() || !whole || number == 0 || number > (kMaxFileSize >> (10 * power))) {
-    Refuse(std::string(option) + "=" + Quoted(value) +
-           " refused: it must be a number of bytes from 1 up, or of K, M, G, T or P, such as 20G");
-  }
-  return number << (10 * power);
 }
 
 // `suid,dev` as flags of mount(2).
@@ -116,7 +99,7 @@ constexpr VolumeOption kOptions[] = {
      "what the contents of a new volume or clone may come to, e.g. 20G (default: no limit); then "
      "writes fail with ENOSPC",
      [](std::string_view value, CreateRequest& request) {
-       request.size_bytes = ParseBytes("size", value);
+       request.size_bytes = ParseByteCount("size", value);
      }},
     {"mount", "FLAGS",
      "what mounts of the volume allow beyond nosuid,nodev: suid, dev, or both; noexec forbids to "
