@@ -13,6 +13,7 @@
 #include "metadata/quantity.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
+#include "metadata/retention.h"
 #include "metadata/time_text.h"
 
 namespace rw {
@@ -101,6 +102,27 @@ constexpr VolumeOption kOptions[] = {
      [](std::string_view value, CreateRequest& request) {
        request.size_bytes = ParseByteCount("size", value);
      }},
+    {"retention", "DURATION",
+     "how long every write of a new volume or clone is kept, e.g. 24h; 0: not at all",
+     [](std::string_view value, CreateRequest& request) {
+       request.retention["retention"] = value;
+     }},
+    {"keep", "SCHEDULE",
+     "what is kept of a new volume or clone thereafter: the last state of each hour, day, week, "
+     "month for a while, e.g. hourly:7d,daily:60d,weekly:26w,monthly:100w; or none",
+     [](std::string_view value, CreateRequest& request) { request.retention["keep"] = value; }},
+    {"history-limit", "BYTES",
+     "what the history of a new volume or clone may take on the disk beyond its contents, e.g. "
+     "50G; "
+     "or none",
+     [](std::string_view value, CreateRequest& request) {
+       request.retention["history-limit"] = value;
+     }},
+    {"trash", "DURATION",
+     "how long a new volume or clone can still be a source after it was removed, e.g. 24h; 0: not "
+     "at "
+     "all",
+     [](std::string_view value, CreateRequest& request) { request.retention["trash"] = value; }},
     {"mount", "FLAGS",
      "what mounts of the volume allow beyond nosuid,nodev: suid, dev, or both; noexec forbids to "
      "execute",
@@ -130,6 +152,11 @@ void CheckCombination(const CreateRequest& request) {
                     request.source_kind == SourceKind::kRollback;
   if (keeps_root && request.size_bytes) {
     Refuse("size is for new volumes and clones: nothing is written to the others");
+  }
+  if (keeps_root && !request.retention.empty()) {
+    Refuse(
+        "retention, keep, history-limit and trash are for new volumes and clones: of the others "
+        "nothing is kept but what they show");
   }
   if (keeps_root && (request.uid || request.gid || request.mode)) {
     Refuse("uid, gid and mode are for new volumes and clones: snapshots and rollbacks keep theirs");
@@ -179,6 +206,8 @@ CreateRequest ParseVolumeOptions(const std::string& name,
     option->apply(value, request);
   }
   CheckCombination(request);
+  // Whether they contradict each other depends on the daemon's defaults, which the store knows.
+  RetentionPolicy::InForce(request.retention);
   if (const auto at = options.find("at"); at != options.end())
     request.at = time_of(request.source, at->second);
   return request;

@@ -68,9 +68,7 @@ class Opening {
   Opening(const ServeSettings& settings, Server& server)
       : done_fd_(eventfd(0, EFD_CLOEXEC)), thread_([this, &settings, &server] {
           try {
-            StoreOptions options;
-            options.root = settings.root;
-            store_ = Store::Open(std::move(options));
+            store_ = Store::Open(StoreOptionsOf(settings));
             VolumesOptions volumes_options;
             volumes_options.mounts = settings.mounts;
             volumes_ = std::make_unique<Volumes>(*store_, std::move(volumes_options));
@@ -136,6 +134,7 @@ void Serve(const ServeSettings& settings) {
   signal(SIGPIPE, SIG_IGN);
   int end_fd = EndSignals();
   CheckFuse();
+  StoreOptionsOf(settings);  // what means nothing is refused before anything is touched
   Server server(settings.socket);
   spdlog::info("rewind {} listens on {}; opening {}", REWIND_VERSION, settings.socket,
                settings.root);

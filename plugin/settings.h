@@ -3,18 +3,32 @@
 
 #include <string>
 
+#include "fs/store.h"
+
 namespace rw {
 
 inline constexpr char kDefaultRoot[] = "/var/lib/rewind";
 inline constexpr char kDefaultSocket[] = "/run/docker/plugins/rewind.sock";
 inline constexpr char kDefaultMounts[] = "/run/rewind/mounts";
 inline constexpr char kDefaultLogLevel[] = "info";
+inline constexpr char kDefaultRetention[] = "24h";
+inline constexpr char kDefaultKeep[] = "hourly:7d,daily:60d";
+inline constexpr char kDefaultHistoryLimit[] = "none";
+inline constexpr char kDefaultTrash[] = "24h";
+inline constexpr char kDefaultReserve[] = "auto";
+inline constexpr char kDefaultCollectRate[] = "64M";
 
 struct ServeSettings {
   std::string root = kDefaultRoot;
   std::string socket = kDefaultSocket;
   std::string mounts = kDefaultMounts;
   std::string log_level = kDefaultLogLevel;
+  std::string retention = kDefaultRetention;
+  std::string keep = kDefaultKeep;
+  std::string history_limit = kDefaultHistoryLimit;
+  std::string trash = kDefaultTrash;
+  std::string reserve = kDefaultReserve;
+  std::string collect_rate = kDefaultCollectRate;
 };
 
 struct Setting {
@@ -35,6 +49,23 @@ inline constexpr Setting kSettings[] = {
      &ServeSettings::mounts},
     {"--log-level", "REWIND_LOG_LEVEL", "LEVEL", kDefaultLogLevel,
      "what is logged: debug, info, warning or error", &ServeSettings::log_level},
+    {"--retention", "REWIND_RETENTION", "DURATION", kDefaultRetention,
+     "option retention of volumes that have none of their own", &ServeSettings::retention},
+    {"--keep", "REWIND_KEEP", "SCHEDULE", kDefaultKeep,
+     "option keep of volumes that have none of their own", &ServeSettings::keep},
+    {"--history-limit", "REWIND_HISTORY_LIMIT", "BYTES", kDefaultHistoryLimit,
+     "option history-limit of volumes that have none of their own", &ServeSettings::history_limit},
+    {"--trash", "REWIND_TRASH", "DURATION", kDefaultTrash,
+     "option trash of volumes that have none of their own", &ServeSettings::trash},
+    {"--reserve", "REWIND_RESERVE", "BYTES", kDefaultReserve,
+     "when the disk has less than this free, history goes before its time; auto: a twentieth of "
+     "the disk, at most 4G; 0: never",
+     &ServeSettings::reserve},
+    {"--collect-rate", "REWIND_COLLECT_RATE", "BYTES", kDefaultCollectRate,
+     "bytes per second that may be copied to free space", &ServeSettings::collect_rate},
 };
+
+// What the settings ask of the store. Throws Refused(EINVAL) for a value that means nothing.
+StoreOptions StoreOptionsOf(const ServeSettings& settings);
 
 }  // namespace rw

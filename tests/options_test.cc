@@ -121,6 +121,14 @@ const BadOptions kBadOptions[] = {
     {{{"size", "8192P"}}, "such as 20G"},
     {{{"size", "99999999999999999999"}}, "such as 20G"},
     {{{"snapshot-of", "a"}, {"size", "1G"}}, "size is for new volumes and clones"},
+    {{{"retention", "a day"}}, "retention=\"a day\" refused: it must be a duration"},
+    {{{"keep", "often"}}, "\"often\" is none of hourly:SPAN"},
+    {{{"keep", "daily:12h"}}, "shorter than its period"},
+    {{{"history-limit", "0"}}, "history-limit=\"0\" refused"},
+    {{{"trash", "7"}}, "trash=\"7\" refused: it must be a duration"},
+    {{{"trash", ""}}, "trash needs a value: trash=DURATION"},
+    {{{"snapshot-of", "a"}, {"retention", "1h"}}, "are for new volumes and clones"},
+    {{{"rollback", "a"}, {"at", "1m"}, {"trash", "0"}}, "are for new volumes and clones"},
     {{{"mount", "suid dev"}}, "\"suid dev\" is none of suid, dev and noexec"},
     {{{"mount", "suid,"}}, "\"\" is none of"},
     {{{"mount", "ro"}}, "none of"},
@@ -167,6 +175,17 @@ TEST(OptionsTest, SizesCountInPowersOf1024) {
   EXPECT_EQ(size("20G"), uint64_t{20} << 30);
   EXPECT_EQ(size("3k"), 3072u);
   EXPECT_EQ(size("8191P"), uint64_t{8191} << 50);
+}
+
+TEST(OptionsTest, RetentionIsHandedOnInItsOwnWords) {
+  EXPECT_TRUE(Parse("v", {}).retention.empty());
+  const RetentionSettings settings = {
+      {"retention", "24h"}, {"keep", "hourly:7d"}, {"history-limit", "50G"}, {"trash", "0"}};
+  EXPECT_EQ(Parse("v", settings).retention, settings);
+  EXPECT_EQ(Parse("v", {{"clone-of", "s"}, {"keep", "none"}}).retention,
+            (RetentionSettings{{"keep", "none"}}));
+  // Whether this is a contradiction depends on the daemon's default range.
+  EXPECT_EQ(Parse("v", {{"keep", "hourly:2h"}}).retention.at("keep"), "hourly:2h");
 }
 
 TEST(OptionsTest, MountsWithholdWhatTheyAreNotToldToAllow) {

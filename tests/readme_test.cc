@@ -1,8 +1,11 @@
 // Goal: the manual's tables say what the code does.
-// Method: compares the rows of README.md's tables with the tables that drive the code.
+// Method: compares the rows of README.md's tables, and the managed plugin's configuration, with the
+// tables that drive the code.
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 #include <string>
@@ -70,6 +73,21 @@ TEST(ReadmeTest, SettingsAreThoseOfTheCode) {
   }
   EXPECT_EQ(FindAll(table, std::regex("`(--[a-z-]+)")), flags);
   EXPECT_EQ(FindAll(table, std::regex("`(REWIND_[A-Z_]+)")), variables);
+}
+
+TEST(ReadmeTest, SettingsOfTheManagedPluginAreThoseOfTheCode) {
+  std::ifstream file(REWIND_SOURCE_DIR "/plugin-config/config.json");
+  std::map<std::string, std::string> values;
+  for (const auto& entry : nlohmann::json::parse(file).at("env")) {
+    EXPECT_EQ(entry.at("settable"), nlohmann::json::array({"value"})) << entry;
+    values[entry.at("name")] = entry.at("value");
+  }
+  EXPECT_EQ(values.size(), std::size(kSettings));
+  for (const Setting& setting : kSettings) {
+    // Where the engine takes mounts from in a plugin differs.
+    if (setting.value == &ServeSettings::mounts) continue;
+    EXPECT_EQ(values[setting.environment], setting.default_value) << setting.environment;
+  }
 }
 
 }  // namespace

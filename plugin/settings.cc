@@ -1,0 +1,24 @@
+#include "plugin/settings.h"
+
+#include "metadata/quantity.h"
+
+namespace rw {
+
+StoreOptions StoreOptionsOf(const ServeSettings& settings) {
+  StoreOptions options;
+  options.root = settings.root;
+  options.defaults = {{"retention", settings.retention},
+                      {"keep", settings.keep},
+                      {"history-limit", settings.history_limit},
+                      {"trash", settings.trash}};
+  RetentionPolicy::Parse({}, options.defaults);
+  if (settings.reserve == "0") {
+    options.collector.reserve_bytes = 0;
+  } else if (settings.reserve != kDefaultReserve) {
+    options.collector.reserve_bytes = ParseByteCount("reserve", settings.reserve);
+  }
+  options.collector.copy_bytes_per_second = ParseByteCount("collect-rate", settings.collect_rate);
+  return options;
+}
+
+}  // namespace rw
