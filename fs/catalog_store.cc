@@ -78,7 +78,8 @@ const VolumeRecord* CatalogStore::FindSource(const std::string& name) const {
   if (const VolumeRecord* record = Find(name)) return record;
   const VolumeRecord* last = nullptr;
   for (const auto& [id, record] : removed_) {
-    if (record.name == name && (last == nullptr || *record.removed > *last->removed)) last = &record;
+    if (record.name == name && (last == nullptr || *record.removed > *last->removed))
+      last = &record;
   }
   return last;
 }
@@ -210,7 +211,8 @@ std::map<TimelineId, KeptInstants> CatalogStore::KeptWith(
       const Instant from = std::max(record.horizon, binding.since);
       if (binding.timeline == kControlTimeline || end < from) continue;
       kept[binding.timeline].AddRange(from, end);
-      // Beyond the timeline's own beginning, a view of it needs its parents as they were at the fork.
+      // Beyond the timeline's own beginning, a view of it needs its parents as they were at the
+      // fork.
       for (const View::Link& link : Chain(binding.timeline, end)) {
         if (link.timeline != binding.timeline) kept[link.timeline].AddPoint(link.until);
       }

@@ -62,9 +62,9 @@ class CatalogStore {
 
   // The links of `timeline` read at `at`. Links that show nothing of their own are left out.
   std::vector<View::Link> Chain(TimelineId timeline, Instant at) const;
-  // What is kept of each timeline: of volumes, from their horizons on, their points and their marks;
-  // of snapshot volumes, what they show; and what all of these need of older timelines. It is what
-  // may be looked at, and what the collector leaves. Valid until the next Commit.
+  // What is kept of each timeline: of volumes, from their horizons on, their points and their
+  // marks; of snapshot volumes, what they show; and what all of these need of older timelines. It
+  // is what may be looked at, and what the collector leaves. Valid until the next Commit.
   const std::map<TimelineId, KeptInstants>& Kept() const;
   // The same, but as if `replaced` were what the catalog says of this volume, and with views that
   // are open.

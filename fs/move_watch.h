@@ -1,5 +1,5 @@
-// While segments are being emptied: which new versions of chunks refer to them all the same, because
-// they were made from what a head knew before the data were moved.
+// While segments are being emptied: which new versions of chunks refer to them all the same,
+// because they were made from what a head knew before the data were moved.
 #pragma once
 
 #include <atomic>

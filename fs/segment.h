@@ -13,9 +13,9 @@
 #include <string>
 
 #include "fs/file.h"
-#include "metadata/refused.h"
 #include "metadata/catalog.h"
 #include "metadata/chunk.h"
+#include "metadata/refused.h"
 
 namespace rw {
 
@@ -92,7 +92,7 @@ class SegmentReader {
   std::filesystem::path root_;
   std::mutex mutex_;  // guards what follows
   std::map<Key, Entry> open_;
-  std::list<Key> recent_;  // most recently used first
+  std::list<Key> recent_;                // most recently used first
   std::map<Key, uint64_t> generations_;  // that List has read
 };
 

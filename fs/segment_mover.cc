@@ -40,9 +40,8 @@ void SegmentMover::WaitForOperations() {
 }
 
 bool SegmentMover::RefersToVictim(const ChunkVersion& version) const {
-  return std::any_of(version.extents.begin(), version.extents.end(), [this](const Extent& extent) {
-    return victims_.contains(SegmentOf(extent));
-  });
+  return std::any_of(version.extents.begin(), version.extents.end(),
+                     [this](const Extent& extent) { return victims_.contains(SegmentOf(extent)); });
 }
 
 bool SegmentMover::Run(const std::function<bool()>& go_on,
@@ -55,8 +54,8 @@ bool SegmentMover::Run(const std::function<bool()>& go_on,
     ChunkVersion version = ChunkVersion::Decode(cursor->value(), key.timeline);
     if (RefersToVictim(version)) copied(MoveChunk(key, std::move(version)));
   }
-  // What was written meanwhile from what was known before. Once a chunk's newest version is moved and
-  // the heads have forgotten where it was, no more can come of it.
+  // What was written meanwhile from what was known before. Once a chunk's newest version is moved
+  // and the heads have forgotten where it was, no more can come of it.
   for (;;) {
     WaitForOperations();
     const std::vector<MoveWatch::ChunkKey> seen = context_.moves->Take();
@@ -127,8 +126,7 @@ void SegmentMover::CopyRun(const MoveWatch::ChunkKey& key, const Extent& extent,
   frames.offset = 0;
   frames.skip = frames.tail = 0;
   frames.frame_position = FramePosition(extent, from);
-  frames.length =
-      std::min(to * kFrameDataBytes, StoredBytes(extent)) - from * kFrameDataBytes;
+  frames.length = std::min(to * kFrameDataBytes, StoredBytes(extent)) - from * kFrameDataBytes;
   std::vector<char> data(frames.length);
   context_.segments->Read(frames, 0, data);
 

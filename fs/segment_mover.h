@@ -1,5 +1,6 @@
 // Empties segments: copies what is still referred to to the end of the same timeline's journal, and
-// changes the references, at whatever instants and in whatever timelines they are. The instants stay.
+// changes the references, at whatever instants and in whatever timelines they are. The instants
+// stay.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@
 
 namespace rw {
 
-// For one run. Nothing else may rewrite versions of chunks meanwhile; volumes may be read and written.
+// For one run. Nothing else may rewrite versions of chunks meanwhile; volumes may be read and
+// written.
 class SegmentMover {
  public:
   using OpenTimeline = std::function<std::shared_ptr<ViewVolume>(TimelineId)>;
@@ -29,8 +31,8 @@ class SegmentMover {
   SegmentMover& operator=(const SegmentMover&) = delete;
 
   // True when nothing in the index refers to the victims any more, but for the damaged ones, and
-  // nothing ever will. Both callbacks are for the pace; `go_on` ends it early by false. What was moved until
-  // then stays moved. Throws Refused(EIO, ENOSPC).
+  // nothing ever will. Both callbacks are for the pace; `go_on` ends it early by false. What was
+  // moved until then stays moved. Throws Refused(EIO, ENOSPC).
   bool Run(const std::function<bool()>& go_on, const std::function<void(uint64_t)>& copied);
 
   uint64_t moved_bytes() const { return moved_bytes_; }

@@ -34,6 +34,11 @@ struct CollectorOptions {
 };
 
 struct StoreOptions {
+  // NOLINTNEXTLINE(google-explicit-constructor): most are asked for a root and no more
+  StoreOptions(std::filesystem::path data_root = {}, std::function<uint64_t()> clock = {},
+               FileLayer* file_layer = nullptr)
+      : root(std::move(data_root)), wall_clock(std::move(clock)), files(file_layer) {}
+
   std::filesystem::path root;
   // The wall clock, in nanoseconds since the epoch. Replaced by tests; may step back and forth.
   std::function<uint64_t()> wall_clock;

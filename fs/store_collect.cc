@@ -74,7 +74,7 @@ void StoreImpl::Advance() {
   for (const auto& [id, record] : catalog_->removed()) {
     if (*record.expires > now) continue;
     change.end_removed.push_back(id);
-    for (const auto& [label, mark] : catalog_->Marks(id)) change.end_marks.push_back(mark);
+    EndMarks(id, &change);
   }
   forced_horizons_.clear();
   forced_points_.clear();
@@ -102,11 +102,11 @@ std::vector<TimelineId> StoreImpl::CommitAndDrop(CatalogStore::Change change) {
       if (std::find(unneeded.begin(), unneeded.end(), binding.timeline) != unneeded.end())
         binding.timeline = kControlTimeline;
     }
-    const auto end = std::unique(forgetful.bindings.begin(), forgetful.bindings.end(),
-                                 [](const Binding& a, const Binding& b) {
-                                   return a.timeline == kControlTimeline &&
-                                          b.timeline == kControlTimeline;
-                                 });
+    const auto end =
+        std::unique(forgetful.bindings.begin(), forgetful.bindings.end(),
+                    [](const Binding& a, const Binding& b) {
+                      return a.timeline == kControlTimeline && b.timeline == kControlTimeline;
+                    });
     forgetful.bindings.erase(end, forgetful.bindings.end());
     if (forgetful.bindings != record.bindings) out->push_back(std::move(forgetful));
   };
@@ -140,16 +140,16 @@ void StoreImpl::FindCandidates(Survey* survey) {
     const std::vector<SegmentInfo> segments = segments_->List(id);
     for (size_t i = 0; i < segments.size(); ++i) {
       // Everything in it is older than the range; the journal goes on in a later one.
-      const bool before_range = i + 1 < segments.size() &&
-                                segments[i + 1].generation <= timeline.kept->range_from().ns;
+      const bool before_range =
+          i + 1 < segments.size() && segments[i + 1].generation <= timeline.kept->range_from().ns;
       if (!before_range) {
         survey->bytes_in_range += segments[i].bytes;
         survey->in_range[id].push_back(segments[i]);
         continue;
       }
       survey->live.Watch(id, segments[i].number, segments[i].bytes);
-      survey->candidates.push_back({id, segments[i].number, segments[i].bytes,
-                                    Instant{segments[i + 1].generation}, 0});
+      survey->candidates.push_back(
+          {id, segments[i].number, segments[i].bytes, Instant{segments[i + 1].generation}, 0});
     }
   }
 }
@@ -158,7 +158,8 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   CollectReport report;
   RelievePressure();
   Advance();
-  // From here on nobody can ask for what is not in the survey, unless it is newer than the range's begin.
+  // From here on nobody can ask for what is not in the survey, unless it is newer than the range's
+  // begin.
   Survey survey = MakeSurvey(nullptr);
   FindCandidates(&survey);
   Sweep::Options options;
@@ -214,7 +215,8 @@ std::vector<StoreImpl::Candidate> StoreImpl::ChooseVictims(std::vector<Candidate
   return victims;
 }
 
-uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied) {
+uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
+                            std::vector<Candidate>* emptied) {
   std::set<MoveWatch::SegmentKey> keys;
   for (const Candidate& victim : victims) keys.insert({victim.timeline, victim.segment});
   SegmentMover mover(
@@ -293,7 +295,7 @@ void StoreImpl::DropSamples(const Survey& survey, const std::set<MoveWatch::Segm
     const std::string prefix = SamplePrefix(id);
     const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
     for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
-      const Sample sample = DecodeSample(cursor->value(), InstantOf(cursor->key()));
+      const Sample sample = DecodeSample(cursor->value(), rw::InstantOf(cursor->key()));
       const bool written_down = sample.position.segment == 0;
       if (written_down ? !survey.kept.at(id).Contains(sample.at)
                        : gone.contains({id, sample.position.segment})) {
@@ -305,6 +307,11 @@ void StoreImpl::DropSamples(const Survey& survey, const std::set<MoveWatch::Segm
 }
 
 // --- when there is too much of it ---
+
+uint64_t StoreImpl::FreeBytes() const {
+  struct statvfs disk;
+  return statvfs(root_.c_str(), &disk) == 0 ? uint64_t{disk.f_bavail} * disk.f_frsize : 0;
+}
 
 uint64_t StoreImpl::BytesShort() const {
   struct statvfs disk;
@@ -321,8 +328,8 @@ void StoreImpl::RelievePressure() {
   if (needed == 0) return;
   collector_->Hurry(true);
   std::unique_lock lock(catalog_mutex_);
-  // The oldest unpinned history of all volumes: what was removed, then what lies longest in a range,
-  // then the schedules' points.
+  // The oldest unpinned history of all volumes: what was removed, then what lies longest in a
+  // range, then the schedules' points.
   for (const auto& [id, record] : catalog_->removed()) {
     if (*record.expires <= clock_.last()) continue;
     spdlog::warn("the disk is short of {} bytes: the removed volume {} is given up now", needed,
@@ -346,8 +353,8 @@ void StoreImpl::RelievePressure() {
       if (binding.timeline == kControlTimeline) continue;
       const std::vector<SegmentInfo> segments = segments_->List(binding.timeline);
       for (size_t i = 0; i < segments.size(); ++i) {
-        const Instant end = i + 1 < segments.size() ? Instant{segments[i + 1].generation}
-                                                    : clock_.last();
+        const Instant end =
+            i + 1 < segments.size() ? Instant{segments[i + 1].generation} : clock_.last();
         if (end > record.horizon) oldest.push_back({end, &record, segments[i].bytes});
       }
     }
@@ -416,10 +423,15 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 // --- when ---
 
 bool StoreImpl::CollectionIsDue() {
+  {
+    const std::lock_guard lock(heads_mutex_);
+    for (const auto& [id, head] : heads_) {
+      if (head.timeline) write_rates_.Sample(id, head.timeline->appended_bytes());
+    }
+  }
   const uint64_t written = appended_bytes_ - appended_at_last_run_;
   const uint64_t now = SteadyNanoseconds();
-  return collect_soon_ ||
-         written >= std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart) ||
+  return collect_soon_ || written >= std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart) ||
          now - last_run_ns_ >= kRunEveryNs || (now >= no_relief_until_ns_ && BytesShort() > 0);
 }
 
@@ -436,13 +448,9 @@ void StoreImpl::CollectInBackground() {
 bool StoreImpl::MakeRoom() {
   // Anything that an operation may need; more than that free, and it met something else.
   constexpr uint64_t kEnoughBytes = 2 * kMaxSegmentBytes;
-  struct statvfs disk;
-  const auto available = [&] {
-    return statvfs(root_.c_str(), &disk) == 0 ? uint64_t{disk.f_bavail} * disk.f_frsize : 0;
-  };
-  if (available() >= kEnoughBytes) return false;
+  if (FreeBytes() >= kEnoughBytes) return false;
   const std::lock_guard lock(room_mutex_);  // whoever comes meanwhile finds it done
-  if (available() >= kEnoughBytes) return true;
+  if (FreeBytes() >= kEnoughBytes) return true;
   if (SteadyNanoseconds() < no_room_until_ns_) return false;
   uint64_t freed = 0;
   try {

@@ -27,7 +27,10 @@ TimelineRecord StoreImpl::ForkTimeline(const Place& place) {
 }
 
 void StoreImpl::Create(const CreateRequest& request) {
+  std::optional<Collector::Pause> pause;  // it may have the head open
+  if (request.source_kind == SourceKind::kRollback) pause.emplace(*collector_);
   const std::lock_guard lock(catalog_mutex_);
+  RetentionPolicy::Parse(request.retention, defaults_);  // refuses what contradicts itself
   if (const VolumeRecord* existing = catalog_->Find(request.name)) {
     if (existing->options == request.options) return;
     throw Refused(EEXIST, "volume " + request.name +
@@ -40,9 +43,14 @@ void StoreImpl::Create(const CreateRequest& request) {
   record.options = request.options;
   record.source = request.source;
   record.size_bytes = request.size_bytes;
+  record.retention = request.retention;
   const TimelineId next_timeline = catalog_->NextTimelineId();
   VolumeRecord source;
-  if (request.source_kind != SourceKind::kNone) source = catalog_->Need(request.source);
+  if (request.source_kind == SourceKind::kRollback) {
+    source = catalog_->Need(request.source);
+  } else if (request.source_kind != SourceKind::kNone) {
+    source = catalog_->NeedSource(request.source);
+  }
   try {
     switch (request.source_kind) {
       case SourceKind::kNone:
@@ -88,6 +96,7 @@ void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
     record.created = head->last_instant();
   }
   record.bindings.push_back({record.created, timeline.id});
+  record.horizon = record.created;
   CatalogStore::Change change;
   change.put_volumes.push_back(record);
   change.put_timelines.push_back(timeline);
@@ -104,6 +113,7 @@ void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& sour
                               std::to_string(timeline.base_bytes) + " bytes then, more than " +
                               std::to_string(*request.size_bytes));
   }
+  CheckRetention(record, {}, timeline.base_bytes);
   timeline.created = clock_.Next();
   record.role = Role::kClone;
   record.source_at = place.at;
@@ -121,6 +131,7 @@ void StoreImpl::MakeClone(const CreateRequest& request, const VolumeRecord& sour
     record.created = head->last_instant();
   }
   record.bindings.push_back({record.created, timeline.id});
+  record.horizon = record.created;
   CatalogStore::Change change;
   change.put_volumes.push_back(record);
   change.put_timelines.push_back(timeline);
@@ -175,27 +186,63 @@ void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& sourc
 }
 
 void StoreImpl::Remove(const std::string& name) {
+  const Collector::Pause pause(*collector_);  // it may have the head open, and reads what goes
   std::unique_lock lock(catalog_mutex_);
   const VolumeRecord record = catalog_->Need(name);
   if (record.writable() && HeadIsOpen(record.timeline()))
     throw Refused(EBUSY, "cannot remove " + name + ": it is in use");
   CatalogStore::Change change;
   change.end_volumes.push_back(name);
-  for (const auto& [label, mark] : catalog_->Marks(record.id)) change.end_marks.push_back(mark);
-  const std::vector<TimelineId> unneeded = Unneeded(name);
-  for (const TimelineId id : unneeded) {
-    TimelineRecord dropped = catalog_->timelines().at(id);
-    dropped.dropped = true;
-    change.put_timelines.push_back(dropped);
+  const uint64_t trash_ns = PolicyOf(record).trash_ns;
+  if (trash_ns > 0) {
+    VolumeRecord removed = record;
+    removed.removed = clock_.Next();
+    removed.expires = Instant{removed.removed->ns + trash_ns};
+    change.put_removed.push_back(std::move(removed));
+  } else {
+    EndMarks(record.id, &change);
   }
-  catalog_->Commit(change);
+  const std::vector<TimelineId> unneeded = CommitAndDrop(std::move(change));
   lock.unlock();  // it may take long, and nobody can reach them any more
   for (const TimelineId id : unneeded) DeleteTimelineData(id);
 }
 
-std::vector<TimelineId> StoreImpl::Unneeded(const std::string& without) {
-  const std::lock_guard lock(heads_mutex_);
-  return catalog_->Unneeded(without, open_views_);
+void StoreImpl::EndMarks(VolumeId volume, CatalogStore::Change* change) {
+  for (const auto& [label, mark] : catalog_->Marks(volume)) change->end_marks.push_back(mark);
+}
+
+std::vector<RemovedVolume> StoreImpl::ListRemoved() {
+  std::unique_lock lock(catalog_mutex_);
+  std::vector<RemovedVolume> list;
+  for (const auto& [id, record] : catalog_->removed())
+    list.push_back({record, *record.removed, *record.expires, 0});
+  lock.unlock();
+  for (RemovedVolume& removed : list) removed.history_bytes = HistoryBytes(removed.record);
+  std::sort(list.begin(), list.end(),
+            [](const RemovedVolume& a, const RemovedVolume& b) { return a.removed > b.removed; });
+  return list;
+}
+
+void StoreImpl::Purge(const std::string& name) {
+  const Collector::Pause pause(*collector_);
+  std::unique_lock lock(catalog_mutex_);
+  CatalogStore::Change change;
+  for (const auto& [id, record] : catalog_->removed()) {
+    if (record.name != name) continue;
+    change.end_removed.push_back(id);
+    EndMarks(id, &change);
+  }
+  if (change.end_removed.empty()) {
+    if (catalog_->Find(name) != nullptr) {
+      throw Refused(EBUSY, "cannot purge " + name +
+                               ": it was not removed; docker volume rm (or rewind rm) it first");
+    }
+    throw Refused(ENOENT, "no removed volume is named " + name);
+  }
+  const std::vector<TimelineId> unneeded = CommitAndDrop(std::move(change));
+  lock.unlock();
+  for (const TimelineId id : unneeded) DeleteTimelineData(id);
+  collect_soon_ = true;  // what a parent timeline kept for it
 }
 
 void StoreImpl::DeleteTimelineData(TimelineId id) {

@@ -14,39 +14,55 @@ namespace rw {
 StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<Instant> at) {
   const Instant now = clock_.Next();
   Place place;
-  place.at = at.value_or(source.fixed_at.value_or(now));
+  place.at = at.value_or(source.fixed_at.value_or(source.removed.value_or(now)));
   if (place.at > now) {
     throw Refused(ERANGE, "time " + FormatInstant(place.at) + " is in the future; now is " +
                               FormatInstant(now));
   }
-  place.timeline = source.timeline();
-  Instant first = source.created;
-  if (source.fixed_at) {
-    // A snapshot volume shows one instant; what lies before it is reached through it as well.
-    place.at = std::min(place.at, *source.fixed_at);
-    first = Instant{};
-    for (std::optional<TimelineId> id = place.timeline; id;) {
-      const TimelineRecord& record = catalog_->timelines().at(*id);
-      first = record.created;
-      id = record.parent;
-    }
-  } else {
-    for (const Binding& binding : source.bindings) {
-      if (binding.since <= place.at) place.timeline = binding.timeline;
-    }
-  }
-  if (place.at < first) {
-    throw Refused(ERANGE, "time " + FormatInstant(place.at) +
-                              " is before the first instant kept of " + source.name +
-                              ", which is " + FormatInstant(first));
-  }
+  // A snapshot volume goes on showing one instant; what lies before it is reached through it as
+  // well.
+  if (source.fixed_at) place.at = std::min(place.at, *source.fixed_at);
+  const auto timeline = CatalogStore::BoundAt(source, place.at);
+  if (!timeline || !catalog_->timelines().contains(*timeline)) RefuseUnkept(source, place.at);
+  place.timeline = *timeline;
+  if (place.at < catalog_->timelines().at(*timeline).created && !source.fixed_at)
+    RefuseUnkept(source, place.at);
   place.chain = catalog_->Chain(place.timeline, place.at);
+  const auto& kept = catalog_->Kept();
+  for (const View::Link& link : place.chain) {
+    const auto found = kept.find(link.timeline);
+    if (found == kept.end() || !found->second.Contains(link.until)) RefuseUnkept(source, place.at);
+  }
   for (const View::Link& link : place.chain) {
     if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
       throw Refused(EIO, broken->second);
     WaitForOperations(link.timeline);
   }
   return place;
+}
+
+void StoreImpl::RefuseUnkept(const VolumeRecord& source, Instant at) {
+  const std::string time = "time " + FormatInstant(at) + " ";
+  if (source.fixed_at) {
+    throw Refused(ERANGE, time + "is not kept of the snapshot volume " + source.name +
+                              ", which shows " + FormatInstant(*source.fixed_at));
+  }
+  if (at < source.created) {
+    throw Refused(ERANGE, time + "is before the first instant of " + source.name + ", which is " +
+                              FormatInstant(source.created));
+  }
+  std::vector<Instant> kept = source.points;
+  for (const auto& [label, mark] : catalog_->Marks(source.id)) kept.push_back(mark.at);
+  kept.push_back(source.horizon);
+  std::sort(kept.begin(), kept.end());
+  const auto next = std::lower_bound(kept.begin(), kept.end(), at);
+  std::string nearest = "the earliest that is: " + FormatInstant(kept.front());
+  if (next != kept.begin() && next != kept.end()) {
+    nearest =
+        "the nearest that are: " + FormatInstant(*std::prev(next)) + " and " + FormatInstant(*next);
+  }
+  throw Refused(ERANGE, time + "is no longer kept of " + source.name + "; " + nearest +
+                            "; every instant from " + FormatInstant(source.horizon) + " on is");
 }
 
 Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
@@ -56,11 +72,22 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
   if (covered->instant <= at) return covered->totals;
   const auto sample = index_->FindSample(timeline, at);
   if (!sample) return {record.base_bytes, record.base_inodes};
+  if (sample->at == at) return sample->totals;
+  JournalPosition from = sample->position;
+  if (from.segment == 0) {
+    // Written down when its segment went: go on where the records after it begin.
+    for (const SegmentInfo& segment : segments_->List(timeline)) {
+      if (from.segment != 0 && segment.generation > sample->at.ns) break;
+      from = {segment.number, kSegmentHeaderBytes};
+    }
+    if (from.segment == 0) return sample->totals;
+  }
   Totals totals = sample->totals;
-  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline,
-                         sample->position, Instant{});
+  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline, from,
+                         Instant{});
   while (const auto scanned = scanner.Next()) {
     if (scanned->header.instant > at) break;
+    if (scanned->header.instant < sample->at) continue;
     totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
   }
   return totals;
@@ -162,7 +189,6 @@ VolumeStatus StoreImpl::Status(const std::string& name) {
   std::unique_lock lock(catalog_mutex_);
   VolumeStatus status;
   status.record = catalog_->Need(name);
-  status.history_first = status.record.created;
   Totals totals;
   if (status.record.fixed_at) {
     const auto chain = catalog_->Chain(status.record.timeline(), *status.record.fixed_at);
@@ -173,15 +199,34 @@ VolumeStatus StoreImpl::Status(const std::string& name) {
     totals = TotalsAt(timeline, kInstantMax);
     const auto covered = index_->FindCovered(timeline);
     status.history_last = covered ? covered->instant : catalog_->timelines().at(timeline).created;
+    status.history_first = std::max(status.record.horizon, status.record.created);
+    status.policy = PolicyOf(status.record);
+    status.points = status.record.points.size();
+    status.pressure = status.record.pressure;
+    status.pins = PinsOf(status.record).size();
   }
   lock.unlock();
   status.live_bytes = totals.bytes;
   status.live_inodes = totals.inodes;
-  std::set<TimelineId> seen;
-  for (const Binding& binding : status.record.bindings) {
-    if (seen.insert(binding.timeline).second) status.history_bytes += DiskBytes(binding.timeline);
+  status.history_bytes = HistoryBytes(status.record);
+  status.write_bytes_per_second = write_rates_.BytesPerSecond(status.record.timeline());
+  if (status.write_bytes_per_second > 0 && !status.record.fixed_at) {
+    const uint64_t room = FreeBytes() + status.history_bytes;
+    const double seconds =
+        static_cast<double>(room) / static_cast<double>(status.write_bytes_per_second);
+    status.fits_ns = static_cast<uint64_t>(std::min(seconds, 1e9)) * 1'000'000'000;
   }
   return status;
+}
+
+uint64_t StoreImpl::HistoryBytes(const VolumeRecord& record) {
+  std::set<TimelineId> timelines;
+  for (const Binding& binding : record.bindings) {
+    if (binding.timeline != kControlTimeline) timelines.insert(binding.timeline);
+  }
+  uint64_t bytes = 0;
+  for (const TimelineId id : timelines) bytes += DiskBytes(id);
+  return bytes;
 }
 
 void CheckLabel(std::string_view label) {

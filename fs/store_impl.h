@@ -20,6 +20,7 @@
 #include "fs/store.h"
 #include "fs/store_files.h"
 #include "fs/view_volume.h"
+#include "fs/write_rates.h"
 #include "metadata/sweep.h"
 
 namespace rw {
@@ -108,11 +109,11 @@ class StoreImpl : public Store {
   std::shared_ptr<ViewVolume> OpenForMoving(TimelineId id);
   std::vector<std::shared_ptr<ViewVolume>> OpenVolumes();
   std::vector<std::vector<View::Link>> OpenViews();
-  // With catalog_mutex_: commits the change, and that what nobody needs then is dropped. The data of
-  // the timelines that are returned are the caller's to delete.
+  // With catalog_mutex_: commits the change, and that what nobody needs then is dropped. The data
+  // of the timelines that are returned are the caller's to delete.
   std::vector<TimelineId> CommitAndDrop(CatalogStore::Change change);
   RetentionPolicy PolicyOf(const VolumeRecord& record) const {
-    return RetentionPolicy::Parse(record.retention, defaults_);
+    return RetentionPolicy::InForce(record.retention, defaults_);
   }
 
   // All of these need catalog_mutex_.
@@ -136,6 +137,11 @@ class StoreImpl : public Store {
   void CloseHead(TimelineId id, Timeline& timeline, ViewVolume* volume);
   uint64_t DiskBytes(TimelineId timeline);
   void DiscardTimeline(TimelineId id);
+  void CheckRetention(const VolumeRecord& record, const RetentionSettings& changes, uint64_t live);
+  void EndMarks(VolumeId volume, CatalogStore::Change* change);
+  std::vector<Pin> PinsOf(const VolumeRecord& record);  // without their bytes
+  uint64_t HistoryBytes(const VolumeRecord& record);    // needs no mutex
+  uint64_t FreeBytes() const;                           // of the disk
   [[noreturn]] void RefuseUnkept(const VolumeRecord& source, Instant at);
 
   std::filesystem::path root_;
@@ -153,7 +159,8 @@ class StoreImpl : public Store {
   std::map<TimelineId, std::string> broken_;  // timelines whose journals did not recover, and why
 
   std::mutex heads_mutex_;  // guards what follows
-  std::list<std::vector<View::Link>> open_views_;  // chains of open fixed views: what they show stays
+  std::list<std::vector<View::Link>>
+      open_views_;  // chains of open fixed views: what they show stays
   std::condition_variable head_changed_;
   struct Head {
     std::weak_ptr<ViewVolume> volume;    // who uses it
@@ -168,6 +175,7 @@ class StoreImpl : public Store {
   const RetentionSettings defaults_;
   const CollectorOptions collector_options_;
   MoveWatch moves_;
+  WriteRates write_rates_;
   std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
   std::atomic<bool> collect_soon_{false};
   std::mutex room_mutex_;  // guards no_room_until_ns_
@@ -179,8 +187,9 @@ class StoreImpl : public Store {
   std::set<MoveWatch::SegmentKey> damaged_segments_;
   uint64_t kept_bytes_ = 0;
   uint64_t appended_at_last_run_ = 0;
-  uint64_t last_run_ns_ = 0;        // of a steady clock
-  uint64_t no_relief_until_ns_ = 0;  // pressure that a run could not relieve is not tried again at once
+  uint64_t last_run_ns_ = 0;  // of a steady clock
+  uint64_t no_relief_until_ns_ =
+      0;  // pressure that a run could not relieve is not tried again at once
   std::unique_ptr<Collector> collector_;  // ends before everything else does
 };
 

@@ -25,8 +25,8 @@ enum class Role {
 };
 const char* RoleName(Role role);
 
-// From `since` on, the volume was bound to `timeline` (until the next binding's `since`). Timeline 0:
-// what it was bound to then is gone.
+// From `since` on, the volume was bound to `timeline` (until the next binding's `since`). Timeline
+// 0: what it was bound to then is gone.
 struct Binding {
   Instant since;
   TimelineId timeline = 0;
@@ -45,7 +45,7 @@ struct VolumeRecord {
   std::optional<Instant> source_at;       // of a clone: the instant that it was made from
   std::optional<uint64_t> size_bytes;     // what its contents may come to; absent: no limit
   std::optional<Instant> rolled_back_to;  // of a volume: the target of its last rollback
-  RetentionSettings retention;  // what it says itself; see metadata/retention.h
+  RetentionSettings retention;            // what it says itself; see metadata/retention.h
   // Of a volume that can be written: every instant from here on is kept, and these before it.
   Instant horizon;
   std::vector<Instant> points;  // of its schedule; oldest first

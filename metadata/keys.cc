@@ -1,9 +1,8 @@
 #include "metadata/keys.h"
 
 #define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <errno.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cassert>

@@ -33,8 +33,7 @@ const Sweep::Timeline* Sweep::Find(TimelineId id) const {
 }
 
 Sweep::Version Sweep::Split(std::string_view key, std::string_view value) {
-  if (key.size() < kMinKeyBytes)
-    throw Refused(EIO, "index: a versioned key is too short");
+  if (key.size() < kMinKeyBytes) throw Refused(EIO, "index: a versioned key is too short");
   Version version{key, value, InstantOf(key), newer_, 0, 0};
   version.timeline = GetBigEndian<uint32_t>(key.data() + kTimelineOffset);
   version.ino = GetBigEndian<uint64_t>(key.data() + kInoOffset);
@@ -85,11 +84,8 @@ void Sweep::SeeChunk(const Version& version) {
     return;
   }
   if (needed_) MarkNeeded();
-  needed_ = Needed{std::string(version.key),
-                   ChunkVersion::Decode(version.value, version.timeline),
-                   *first,
-                   version.next == kInstantMax,
-                   false};
+  needed_ = Needed{std::string(version.key), ChunkVersion::Decode(version.value, version.timeline),
+                   *first, version.next == kInstantMax, false};
   const auto& extents = needed_->version.extents;
   needed_->clipped = !extents.empty() && start + extents.back().end() > limit;
 }
@@ -117,8 +113,7 @@ void Sweep::MarkNeeded() {
 void Sweep::FinishChunk() {
   if (!needed_) return;
   MarkNeeded();
-  const Timeline* timeline = Find(GetBigEndian<uint32_t>(needed_->key.data() + kTimelineOffset));
-  const Ino ino = GetBigEndian<uint64_t>(needed_->key.data() + kInoOffset);
+  const ChunkVersionKey key = SplitChunkKey(needed_->key);
   // Nothing but a hole, which is what there is without it.
   if (needed_->newest && needed_->version.full && needed_->version.extents.empty() &&
       !MayBeInherited(*Find(key.timeline), key.ino)) {

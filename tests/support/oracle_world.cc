@@ -34,7 +34,7 @@ std::string Where(const std::string& what, const std::string& problem) {
 OracleWorld::OracleWorld(uint64_t seed, const OperationProfile& profile, std::filesystem::path root)
     : random_(seed),
       operations_(seed + 1, profile),
-      options_{.root = std::move(root), .wall_clock = SystemNanoseconds},
+      options_(std::move(root), SystemNanoseconds),
       store_(Store::Open(options_)) {}
 
 OracleWorld::~OracleWorld() {
