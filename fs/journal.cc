@@ -13,8 +13,8 @@ namespace {
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
 // files.
-uint64_t PlannedCapacity(uint32_t number) {
-  return std::min(kMaxSegmentBytes, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
+uint64_t PlannedCapacity(uint32_t number, uint64_t max) {
+  return std::min(max, kMinSegmentBytes << std::min<uint32_t>(number - 1, 20));
 }
 
 uint64_t NeededCapacity(uint64_t record_bytes) {
@@ -180,8 +180,8 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   std::shared_ptr<File> file;
   try {
     file = files_->Open(path, FileLayer::Mode::kCreate);
-    capacity =
-        AllocateWhatFits(file.get(), PlannedCapacity(header.number), NeededCapacity(record_bytes));
+    capacity = AllocateWhatFits(file.get(), PlannedCapacity(header.number, max_segment_bytes_),
+                                NeededCapacity(record_bytes));
     const std::string bytes = header.Encode();
     const iovec part = Part(bytes);
     file->WriteAt({&part, 1}, 0);

@@ -47,6 +47,9 @@ class Journal {
   Appended Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
                   std::span<const char> data);
 
+  // Segments begun from now on are at most so large, unless a record needs more.
+  void LimitSegments(uint64_t bytes) { max_segment_bytes_ = bytes; }
+
   // Everything appended before the call survives the machine when this returns. Calls at the same
   // time share one fdatasync.
   void Sync();
@@ -79,6 +82,7 @@ class Journal {
   std::shared_ptr<File> current_;
   SegmentHeader current_header_;
   uint64_t capacity_ = 0;
+  uint64_t max_segment_bytes_ = kMaxSegmentBytes;
 
   std::atomic<uint64_t> appended_{0};  // packed position after the newest record
   std::atomic<uint64_t> durable_{0};   // packed position before which all is on the disk

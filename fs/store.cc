@@ -38,7 +38,8 @@ void StoreImpl::Recover() {
   index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
   // An index that was lost is made again from the journals.
   const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
-  context_ = {files_, root_, index_.get(), segments_.get(), &clock_, &moves_, &appended_bytes_};
+  context_ = {files_,  root_,   index_.get(),     segments_.get(),
+              &clock_, &moves_, &appended_bytes_, max_segment_bytes_};
   files_->SyncDirectory(root_);
   catalog_ = std::make_unique<CatalogStore>(context_, clean);
   catalog_for_sync_ = catalog_.get();

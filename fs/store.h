@@ -44,6 +44,7 @@ struct StoreOptions {
   std::function<uint64_t()> wall_clock;
   // The file layer under the journals; null: the real one. Must outlive the store.
   FileLayer* files = nullptr;
+  uint64_t max_segment_bytes = 64 << 20;  // of journals; tests make them smaller
   RetentionSettings defaults;  // of volumes that say nothing else; see metadata/retention.h
   CollectorOptions collector;
 };

@@ -32,6 +32,7 @@ class StoreImpl : public Store {
         files_(options.files != nullptr ? options.files : FileLayer::Posix()),
         clock_(std::move(options.wall_clock)),
         clock_file_(root_ / "clock"),
+        max_segment_bytes_(options.max_segment_bytes),
         defaults_(std::move(options.defaults)),
         collector_options_(options.collector) {}
 
@@ -172,6 +173,7 @@ class StoreImpl : public Store {
   std::atomic<CatalogStore*> catalog_for_sync_{nullptr};
   bool recovered_ = false;
 
+  const uint64_t max_segment_bytes_;
   const RetentionSettings defaults_;
   const CollectorOptions collector_options_;
   MoveWatch moves_;

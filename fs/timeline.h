@@ -24,6 +24,7 @@ struct StoreContext {
   InstantClock* clock = nullptr;
   MoveWatch* moves = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
+  uint64_t max_segment_bytes = kMaxSegmentBytes;
 };
 
 struct Caller;
