@@ -49,7 +49,7 @@ void StoreImpl::MoveHorizon(const VolumeRecord& record, Instant now, CatalogStor
     target = std::max(target, forced->second);
   // Where nothing was written since the horizon, moving it would give nothing back.
   const auto covered = index_->FindCovered(record.timeline());
-  const Instant last = covered ? covered->instant : record.created;
+  const Instant last = covered ? covered->last_operation : record.created;
   if (target <= record.horizon || last < record.horizon) target = record.horizon;
   std::erase_if(moved.points, [&](Instant point) { return !policy.Wants(point, now); });
   for (const Instant point : policy.Points(record.horizon, target, now))

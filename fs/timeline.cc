@@ -25,7 +25,7 @@ Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
   totals_ = covered ? covered->totals : Totals{record_.base_bytes, record_.base_inodes};
   const JournalPosition from = covered ? covered->position : JournalPosition{};
   const Instant after = covered ? covered->instant : Instant{};
-  last_operation_ = after.ns;
+  last_operation_ = covered ? covered->last_operation.ns : 0;
   journal_ = std::make_unique<Journal>(
       context_.files, context_.segments->TimelineDirectory(record_.id), record_.id, from, after,
       clean, [this](const ScannedRecord& scanned) { Replay(scanned); });
@@ -57,11 +57,13 @@ void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,
       where.record.offset / kSampleBytes != where.next.offset / kSampleBytes) {
     sample = Sample{where.record, body.totals, at};
   }
-  context_.index->Commit(record_.id, at, body.mutations, {where.next, at, body.totals}, where.bytes,
-                         sample);
+  const Instant last_operation =
+      type == RecordType::kMoved ? Instant{last_operation_.load(std::memory_order_relaxed)} : at;
+  context_.index->Commit(record_.id, at, body.mutations,
+                         {where.next, at, body.totals, last_operation}, where.bytes, sample);
   context_.moves->Saw(record_.id, at, body.mutations.chunks);
   totals_ = body.totals;
-  if (type != RecordType::kMoved) last_operation_.store(at.ns, std::memory_order_relaxed);
+  last_operation_.store(last_operation.ns, std::memory_order_relaxed);
   appended_bytes_.fetch_add(where.bytes, std::memory_order_relaxed);
   context_.appended_bytes->fetch_add(where.bytes, std::memory_order_relaxed);
   for (const InodeMutation& m : body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);

@@ -106,6 +106,7 @@ class RocksIndex : public Index {
     PutVarint(&value, covered.instant.ns);
     PutVarint(&value, covered.totals.bytes);
     PutVarint(&value, covered.totals.inodes);
+    PutVarint(&value, covered.last_operation.ns);
     Check(batch.Put(CoveredKey(timeline), value));
     if (sample) {
       Check(batch.Put(WithInstant(SamplePrefix(timeline), at), EncodeSample(*sample)));
@@ -250,6 +251,8 @@ std::optional<Covered> Index::FindCovered(TimelineId timeline) {
   covered.instant.ns = in.Varint();
   covered.totals.bytes = in.Varint();
   covered.totals.inodes = in.Varint();
+  // Absent in what was written before data could be moved.
+  covered.last_operation = in.empty() ? covered.instant : Instant{in.Varint()};
   in.ExpectEnd();
   return covered;
 }

@@ -40,8 +40,9 @@ struct Totals {
 // The index holds everything in the journal before `position`.
 struct Covered {
   JournalPosition position;
-  Instant instant;  // of the newest record covered
-  Totals totals;    // after it
+  Instant instant;         // of the newest record covered
+  Totals totals;           // after it
+  Instant last_operation;  // of the newest that is one: moved data are none
 };
 
 // What a timeline held at an instant, and where a scan for a later one can start.

@@ -6,7 +6,10 @@
 // It gets SIGKILL at random moments, also while it recovers from the kill before. Then the trees,
 // now and at random instants, must equal the model, of which only the one operation under way may
 // or may not have been done. REWIND_SEED repeats one seed.
+#include <errno.h>
 #include <gtest/gtest.h>
+
+#include <tuple>
 
 #include "fs/store.h"
 #include "metadata/refused.h"
@@ -26,19 +29,25 @@ TEST(ProcessKillChild, DISABLED_Run) {
   FAIL() << WorkUntilKilled(run, fd);
 }
 
-class ProcessKillTest : public ::testing::TestWithParam<uint64_t> {
+// With and without history being collected meanwhile.
+class ProcessKillTest : public ::testing::TestWithParam<std::tuple<uint64_t, bool>> {
  protected:
   void SetUp() override {
-    if (std::getenv("REWIND_SEED") != nullptr && GetParam() != 1) GTEST_SKIP() << "one seed only";
+    const auto [seed, collect] = GetParam();
+    if (std::getenv("REWIND_SEED") != nullptr && seed != 1) GTEST_SKIP() << "one seed only";
     run_ = {.root = dir_.path() / "root",
             .log = dir_.path() / "log",
-            .seed = NumberFromEnvironment("REWIND_SEED", GetParam())};
+            .seed = NumberFromEnvironment("REWIND_SEED", seed),
+            .run = 0,
+            .collect = collect};
     std::cout << "seed " << run_.seed << std::endl;
-    auto store = Store::Open({run_.root, SystemNanoseconds});
+    auto store = Store::Open(OptionsOf(run_));
     for (uint32_t number = 0; number < kKilledVolumes; ++number) {
       CreateRequest request;
       request.name = KilledVolumeName(number);
       store->Create(request);
+      // The models begin here, in every process.
+      store->SetMark({request.name}, "created", "", store->Find(request.name)->created);
       volumes_.push_back(std::make_unique<LoggedVolume>(*store, number, run_.seed));
     }
   }
@@ -50,6 +59,7 @@ class ProcessKillTest : public ::testing::TestWithParam<uint64_t> {
     const std::chrono::microseconds delay(random.Below(from_start ? 150'000 : 250'000));
     std::string problem;
     done_ = RunAndKill(run_, "ProcessKillChild.DISABLED_Run", delay, from_start, &problem);
+    collected_until_ = SystemNanoseconds();
     if (!from_start && done_.empty()) problem += " nothing was acknowledged";
     for (const auto& volume : volumes_) volume->BeginRun(run_.run);
     for (const Acknowledgement& done : done_) {
@@ -64,15 +74,36 @@ class ProcessKillTest : public ::testing::TestWithParam<uint64_t> {
       Twin& twin = volume->twin();
       twin.volume = store.OpenVolume(twin.name);
       std::string problem = volume->ResolveLast(done_);
-      if (problem.empty()) problem = twin.CheckView(*twin.volume, kInstantMax);
+      twin.volume.reset();
+      if (!problem.empty()) return twin.name + ": " + problem;
+    }
+    return CheckTrees(store, random);
+  }
+
+  std::string CheckTrees(Store& store, Random& random) {
+    for (const auto& volume : volumes_) {
+      Twin& twin = volume->twin();
+      twin.volume = store.OpenVolume(twin.name);
+      std::string problem = twin.CheckView(*twin.volume, kInstantMax);
       for (int i = 0; i < 8 && problem.empty(); ++i) {
-        const Instant at = random.PickFrom(twin.model.instants());
-        problem = twin.CheckView(*store.OpenAt(twin.name, at), at);
+        problem = CheckAt(store, twin, random.PickFrom(twin.model.instants()));
       }
       twin.volume.reset();
       if (!problem.empty()) return twin.name + ": " + problem;
     }
     return {};
+  }
+
+  std::string CheckAt(Store& store, const Twin& twin, Instant at) {
+    const Instant horizon = store.Find(twin.name)->horizon;
+    try {
+      return twin.CheckView(*store.OpenAt(twin.name, at), at);
+    } catch (const Refused& refused) {
+      const bool promised =
+          at >= horizon || !run_.collect || at.ns + kKilledRetentionNs >= collected_until_;
+      if (refused.error() == ERANGE && !promised) return {};
+      return "at " + std::to_string(at.ns) + ": " + refused.what();
+    }
   }
 
   // Volumes that the child made, removed and rolled back.
@@ -114,6 +145,7 @@ class ProcessKillTest : public ::testing::TestWithParam<uint64_t> {
 
   TempDir dir_;
   KilledRun run_;
+  uint64_t collected_until_ = 0;  // no collection began later
   std::vector<std::unique_ptr<LoggedVolume>> volumes_;
   std::vector<Acknowledgement> log_;   // of all runs before
   std::vector<Acknowledgement> done_;  // of this run
@@ -126,9 +158,15 @@ TEST_P(ProcessKillTest, AcknowledgedOperationsSurvive) {
     SCOPED_TRACE("seed " + std::to_string(run_.seed) + ", kill " + std::to_string(run_.run));
     ASSERT_EQ(RunOnce(random), "");
     operations += done_.size();
-    auto store = Store::Open({run_.root, SystemNanoseconds});
+    auto store = Store::Open(OptionsOf(run_));
     ASSERT_EQ(CheckVolumes(*store, random), "");
     ASSERT_EQ(CheckMade(*store), "");
+    if (run_.collect) {
+      store->Collect();
+      collected_until_ = SystemNanoseconds();
+      ASSERT_EQ(CheckTrees(*store, random), "");
+      ASSERT_EQ(CheckMade(*store), "");
+    }
     RemoveMade(*store);
     log_.insert(log_.end(), done_.begin(), done_.end());
   }
@@ -136,7 +174,8 @@ TEST_P(ProcessKillTest, AcknowledgedOperationsSurvive) {
             << std::endl;
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ProcessKillTest, ::testing::Range<uint64_t>(1, 6));
+INSTANTIATE_TEST_SUITE_P(Seeds, ProcessKillTest,
+                         ::testing::Combine(::testing::Range<uint64_t>(1, 6), ::testing::Bool()));
 
 }  // namespace
 }  // namespace rw::testing

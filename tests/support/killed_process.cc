@@ -58,6 +58,7 @@ std::vector<Acknowledgement> RunAndKill(const KilledRun& run, const std::string&
   setenv("REWIND_KILL_LOG", run.log.c_str(), 1);
   setenv("REWIND_KILL_SEED", std::to_string(run.seed).c_str(), 1);
   setenv("REWIND_KILL_RUN", std::to_string(run.run).c_str(), 1);
+  setenv("REWIND_KILL_COLLECT", run.collect ? "1" : "0", 1);
   setenv("REWIND_KILL_FD", std::to_string(pipe_fds[1]).c_str(), 1);
   std::string program = "/proc/self/exe";
   std::string filter = "--gtest_filter=" + child_test;
@@ -92,6 +93,7 @@ bool KilledRunFromEnvironment(KilledRun* run, int* fd) {
   run->log = getenv("REWIND_KILL_LOG");
   run->seed = NumberFromEnvironment("REWIND_KILL_SEED", 0);
   run->run = static_cast<uint32_t>(NumberFromEnvironment("REWIND_KILL_RUN", 0));
+  run->collect = NumberFromEnvironment("REWIND_KILL_COLLECT", 0) != 0;
   *fd = static_cast<int>(NumberFromEnvironment("REWIND_KILL_FD", 0));
   return true;
 }

@@ -72,7 +72,11 @@ struct KilledRun {
   std::filesystem::path log;   // file of Acknowledgements of the runs before
   uint64_t seed = 0;
   uint32_t run = 0;
+  bool collect = false;  // history is kept for a moment only, and collected all the time
 };
+
+inline constexpr uint64_t kKilledRetentionNs = 300'000'000;  // with `collect`
+StoreOptions OptionsOf(const KilledRun& run);
 
 void WriteLog(const std::filesystem::path& path, const std::vector<Acknowledgement>& log);
 

@@ -29,8 +29,7 @@ Twin TwinOf(Store& store, const std::string& name) {
 
 class Worker {
  public:
-  Worker(const KilledRun& run, int fd)
-      : run_(run), fd_(fd), store_(Store::Open({run.root, SystemNanoseconds})) {}
+  Worker(const KilledRun& run, int fd) : run_(run), fd_(fd), store_(Store::Open(OptionsOf(run))) {}
 
   void OperateForever(LoggedVolume& volume, uint32_t number) {
     volume.BeginRun(run_.run);
@@ -88,6 +87,13 @@ class Worker {
           [&, number] { Guarded([&] { OperateForever(*volumes[number], number); }); });
     }
     threads.emplace_back([&] { Guarded([&] { MakeVolumesForever(); }); });
+    if (run_.collect) {
+      threads.emplace_back([&] {
+        Guarded([&] {
+          while (!failed()) store_->Collect();
+        });
+      });
+    }
     for (std::thread& thread : threads) thread.join();
     return problem_;
   }
@@ -121,6 +127,16 @@ class Worker {
 };
 
 }  // namespace
+
+StoreOptions OptionsOf(const KilledRun& run) {
+  StoreOptions options(run.root, SystemNanoseconds);
+  options.collector.background = false;
+  if (!run.collect) return options;
+  options.max_segment_bytes = 256 << 10;
+  options.collector.reserve_bytes = 0;
+  options.defaults = {{"retention", "300ms"}, {"keep", "none"}, {"trash", "0"}};
+  return options;
+}
 
 std::string KilledVolumeName(uint32_t number) { return "volume-" + std::to_string(number); }
 
