@@ -17,7 +17,7 @@ Collector::Collector(const CollectorOptions& options, std::function<bool()> is_d
                      std::function<void()> run)
     : options_(options), is_due_(std::move(is_due)), run_(std::move(run)) {}
 
-Collector::~Collector() {
+void Collector::Stop() {
   stopping_ = true;
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -66,12 +66,13 @@ void Collector::RunNow(const std::function<void()>& run) {
   hurried_ = false;
 }
 
-bool Collector::GoOn() {
+bool Collector::GoOn(bool behind) {
   if (stopping_ || interrupters_ > 0) return false;
   if (hurried_) return true;
   const auto worked = Clock::now() - slice_began_;
   if (worked < kSlice) return true;
-  const unsigned percent = std::clamp(options_.cpu_percent, 1u, 100u);
+  const unsigned percent =
+      std::clamp(behind ? options_.cpu_percent * 3 : options_.cpu_percent, 1u, 100u);
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, worked * (100 - percent) / percent);
   slice_began_ = Clock::now();

@@ -20,11 +20,12 @@ class Collector {
   // `is_due` is asked about every second, `run` does one run; neither is called before Start.
   Collector(const CollectorOptions& options, std::function<bool()> is_due,
             std::function<void()> run);
-  ~Collector();  // ends a run that is under way
+  ~Collector() { Stop(); }
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
   void Start();  // the thread, unless the options forbid it
+  void Stop();   // ends it, and a run that is under way
   void Wake() { wake_.notify_all(); }
 
   // Ends a run that is under way, and keeps others from beginning for as long as it lives.
@@ -43,7 +44,8 @@ class Collector {
   void RunNow(const std::function<void()>& run);
 
   // Sleeps as the pace asks for. False: the run has to end now.
-  bool GoOn();
+  // `behind`: more has come than is going.
+  bool GoOn(bool behind = false);
   void Copied(uint64_t bytes);
   void Hurry(bool hurry) { hurried_ = hurry; }  // for the run under way: no sleeping
 

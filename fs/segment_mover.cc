@@ -71,25 +71,44 @@ bool SegmentMover::Run(const std::function<bool()>& go_on,
   }
 }
 
+uint32_t SegmentMover::Frame::bytes() const {
+  return std::min(kFrameDataBytes, StoredBytes(extent) - number * kFrameDataBytes);
+}
+
+std::vector<SegmentMover::Frame> SegmentMover::FramesToCopy(const ChunkVersion& version) const {
+  std::vector<Frame> frames;
+  std::set<FrameKey> seen;
+  for (const Extent& extent : version.extents) {
+    if (!victims_.contains(SegmentOf(extent)) || damaged_.contains(SegmentOf(extent))) continue;
+    for (uint32_t number = 0; number < FrameCount(extent); ++number) {
+      const FrameKey key{SegmentOf(extent), FramePosition(extent, number)};
+      if (!moved_.contains(key) && seen.insert(key).second) frames.push_back({extent, number});
+    }
+  }
+  return frames;
+}
+
 uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion version) {
+  const std::vector<Frame> frames = FramesToCopy(version);
   uint64_t copied = 0;
+  // As few records as can be: one timeline's journal each, and only the last frame may be short.
+  for (size_t from = 0; from < frames.size();) {
+    size_t to = from + 1;
+    while (to < frames.size() && frames[to - 1].bytes() == kFrameDataBytes &&
+           frames[to].extent.timeline == frames[from].extent.timeline) {
+      ++to;
+    }
+    CopyFrames(key, std::span(frames).subspan(from, to - from));
+    copied += (to - from) * kFrameBytes;
+    from = to;
+  }
   std::vector<Extent> redirected;
   for (const Extent& extent : version.extents) {
     if (!victims_.contains(SegmentOf(extent)) || damaged_.contains(SegmentOf(extent))) {
       redirected.push_back(extent);
-      continue;
+    } else {
+      Redirect(extent, &redirected);
     }
-    try {
-      copied += CopyFrames(key, extent);
-    } catch (const Refused& refused) {
-      if (refused.error() != EIO) throw;
-      spdlog::error("timeline {}: segment {} stays, since it is damaged: {}", extent.timeline,
-                    extent.segment, refused.what());
-      damaged_.insert(SegmentOf(extent));
-      redirected.push_back(extent);
-      continue;
-    }
-    Redirect(extent, &redirected);
   }
   version.extents = std::move(redirected);
   context_.index->Rewrite({{WithInstant(ChunkPrefix(key.timeline, key.ino, key.chunk), key.at),
@@ -99,46 +118,36 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
   return copied;
 }
 
-uint64_t SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, const Extent& extent) {
-  uint64_t copied = 0;
-  const uint32_t count = FrameCount(extent);
-  const auto is_moved = [&](uint32_t frame) {
-    return moved_.contains({SegmentOf(extent), FramePosition(extent, frame)});
-  };
-  for (uint32_t frame = 0; frame < count;) {
-    if (is_moved(frame)) {
-      ++frame;
+// One record of whole frames, whatever part of them is shown.
+void SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Frame> frames) {
+  std::vector<char> data;
+  std::vector<Frame> sound;
+  for (const Frame& frame : frames) {
+    Extent whole = frame.extent;
+    whole.skip = whole.tail = 0;
+    whole.offset = 0;
+    whole.length = frame.bytes();
+    whole.frame_position = FramePosition(frame.extent, frame.number);
+    const size_t before = data.size();
+    data.resize(before + whole.length);
+    try {
+      context_.segments->Read(whole, 0, std::span(data).subspan(before));
+    } catch (const Refused& refused) {
+      if (refused.error() != EIO) throw;
+      spdlog::error("timeline {}: segment {} stays, since it is damaged: {}", whole.timeline,
+                    whole.segment, refused.what());
+      damaged_.insert(SegmentOf(whole));
+      data.resize(before);
       continue;
     }
-    uint32_t end = frame + 1;
-    while (end < count && !is_moved(end)) ++end;
-    CopyRun(key, extent, frame, end);
-    copied += uint64_t{end - frame} * kFrameBytes;
-    frame = end;
+    sound.push_back(frame);
   }
-  return copied;
-}
-
-// Frames [from, to) of the extent, whole, whatever part of them it shows.
-void SegmentMover::CopyRun(const MoveWatch::ChunkKey& key, const Extent& extent, uint32_t from,
-                           uint32_t to) {
-  Extent frames = extent;
-  frames.offset = 0;
-  frames.skip = frames.tail = 0;
-  frames.frame_position = FramePosition(extent, from);
-  frames.length = std::min(to * kFrameDataBytes, StoredBytes(extent)) - from * kFrameDataBytes;
-  std::vector<char> data(frames.length);
-  context_.segments->Read(frames, 0, data);
-
-  Extent moved = frames;
-  moved.segment = Extent::kThisRecord;
-  moved.frame_position = 0;
-  OwnerMutation owner{key.timeline, key.ino, key.chunk, key.at, {}};
-  owner.version.extents.push_back(moved);
-  const Journal::Appended where = HeadOf(extent.timeline).Move(owner, data);
-  for (uint32_t frame = from; frame < to; ++frame) {
-    moved_[{SegmentOf(extent), FramePosition(extent, frame)}] = {
-        where.record.segment, where.first_frame + (frame - from) * kFrameBytes};
+  if (sound.empty()) return;
+  const Journal::Appended where = HeadOf(frames.front().extent.timeline).Move(key, data);
+  for (size_t i = 0; i < sound.size(); ++i) {
+    const Extent& extent = sound[i].extent;
+    moved_[{SegmentOf(extent), FramePosition(extent, sound[i].number)}] = {
+        where.record.segment, where.first_frame + static_cast<uint32_t>(i) * kFrameBytes};
   }
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -46,11 +47,18 @@ class SegmentMover {
   };
   using FrameKey = std::pair<MoveWatch::SegmentKey, uint32_t>;
 
+  // A frame of a victim that somebody refers to.
+  struct Frame {
+    Extent extent;  // that shows it
+    uint32_t number = 0;
+    uint32_t bytes() const;
+  };
+
   bool RefersToVictim(const ChunkVersion& version) const;
   // Moves what one version of a chunk refers to; returns the bytes copied.
   uint64_t MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion version);
-  uint64_t CopyFrames(const MoveWatch::ChunkKey& key, const Extent& extent);
-  void CopyRun(const MoveWatch::ChunkKey& key, const Extent& extent, uint32_t from, uint32_t to);
+  std::vector<Frame> FramesToCopy(const ChunkVersion& version) const;
+  void CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Frame> frames);
   void Redirect(const Extent& extent, std::vector<Extent>* out) const;
   void WaitForOperations();
   ViewVolume& HeadOf(TimelineId timeline);

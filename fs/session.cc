@@ -50,6 +50,7 @@ class FuseSession : public Session {
       : mountpoint_(options.mountpoint),
         state_(std::move(volume), std::move(options.open_at), options.source),
         flags_(options.flags) {
+    state_.make_room = std::move(options.make_room);
     state_.nodes.volume().ForgetAll();  // no kernel knows anything of it yet
     MountNow();
     try {

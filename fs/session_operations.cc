@@ -42,7 +42,14 @@ template <typename Fn>
 void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
   int error = EIO;
   try {
-    fn();
+    try {
+      fn();
+    } catch (const Refused& refused) {
+      // Nothing was done and nothing answered. History goes before the application is refused.
+      const auto& make_room = StateOf(req).make_room;
+      if (refused.error() != ENOSPC || !make_room || !make_room()) throw;
+      fn();
+    }
     return;
   } catch (const Refused& refused) {
     error = refused.error();

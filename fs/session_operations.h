@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "fs/session_nodes.h"
@@ -21,6 +22,7 @@ struct SessionState {
   bool MayLogFull();
 
   SessionNodes nodes;
+  std::function<bool()> make_room;                 // on a full disk; may be empty
   std::string source;                              // for log lines
   std::atomic<uint32_t> agreed_flags{0};           // of FUSE's INIT
   std::atomic<int64_t> full_logged_at{INT64_MIN};  // seconds of the steady clock

@@ -87,7 +87,7 @@ void StoreImpl::RemoveLeftovers() {
 }
 
 StoreImpl::~StoreImpl() {
-  collector_.reset();
+  if (collector_ != nullptr) collector_->Stop();  // a run asks it whether to go on
   try {
     if (recovered_) {
       SyncAll();

@@ -156,6 +156,7 @@ void StoreImpl::FindCandidates(Survey* survey) {
 
 CollectReport StoreImpl::CollectOnce(bool thorough) {
   CollectReport report;
+  const uint64_t began = SteadyNanoseconds();
   RelievePressure();
   Advance();
   // From here on nobody can ask for what is not in the survey, unless it is newer than the range's
@@ -163,7 +164,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   Survey survey = MakeSurvey(nullptr);
   FindCandidates(&survey);
   Sweep::Options options;
-  options.go_on = [this] { return collector_->GoOn(); };
+  options.go_on = [this] { return GoOn(); };
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
   const bool complete = sweep.Run();
   report.versions = sweep.counts().dropped;
@@ -184,8 +185,12 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   }
   LimitHistories(survey);
   kept_bytes_ = kept_bytes;
-  spdlog::debug("collected: {} of {} versions, {} bytes of journal, {} bytes moved",
-                report.versions, sweep.counts().versions, report.journal_bytes, report.moved_bytes);
+  spdlog::debug(
+      "collected in {} ms: {} of {} versions went, {} became full; {} MiB of journal went, {} MiB "
+      "were moved, {} MiB are kept",
+      (SteadyNanoseconds() - began) / 1'000'000, report.versions, sweep.counts().versions,
+      sweep.counts().made_full, report.journal_bytes >> 20, report.moved_bytes >> 20,
+      kept_bytes >> 20);
   return report;
 }
 
@@ -222,8 +227,8 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
   SegmentMover mover(
       context_, keys, [this](TimelineId id) { return OpenForMoving(id); },
       [this] { return OpenVolumes(); });
-  const bool complete = mover.Run([this] { return collector_->GoOn(); },
-                                  [this](uint64_t bytes) { collector_->Copied(bytes); });
+  const bool complete =
+      mover.Run([this] { return GoOn(); }, [this](uint64_t bytes) { collector_->Copied(bytes); });
   for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
   if (complete) {
     for (const Candidate& victim : victims) {
@@ -276,7 +281,7 @@ bool StoreImpl::KeepTotals(const Survey& survey, const std::vector<Candidate>& f
     std::vector<Instant> instants = kept.points();
     if (kept.range_from() != kInstantMax) instants.push_back(kept.range_from());
     for (const Instant at : instants) {
-      if (!collector_->GoOn()) return false;
+      if (!GoOn()) return false;
       const auto sample = index_->FindSample(id, at);
       if (at > end || !sample || (sample->at == at && sample->position.segment == 0)) continue;
       const std::lock_guard lock(catalog_mutex_);
@@ -421,6 +426,11 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 }
 
 // --- when ---
+
+bool StoreImpl::GoOn() {
+  const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
+  return collector_->GoOn(appended_bytes_ - appended_at_last_run_ > 2 * enough);
+}
 
 bool StoreImpl::CollectionIsDue() {
   {

@@ -198,7 +198,8 @@ VolumeStatus StoreImpl::Status(const std::string& name) {
     const TimelineId timeline = status.record.timeline();
     totals = TotalsAt(timeline, kInstantMax);
     const auto covered = index_->FindCovered(timeline);
-    status.history_last = covered ? covered->last_operation : catalog_->timelines().at(timeline).created;
+    status.history_last =
+        covered ? covered->last_operation : catalog_->timelines().at(timeline).created;
     status.history_first = std::max(status.record.horizon, status.record.created);
     status.policy = PolicyOf(status.record);
     status.points = status.record.points.size();

@@ -106,6 +106,7 @@ class StoreImpl : public Store {
   void LimitHistories(const Survey& survey);
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
+  bool GoOn();
   void CollectInBackground();
   std::shared_ptr<ViewVolume> OpenForMoving(TimelineId id);
   std::vector<std::shared_ptr<ViewVolume>> OpenVolumes();

@@ -45,6 +45,20 @@ class Timeline {
   // commits under it, so whoever has held it knows that no operation of an earlier instant is still
   // under way.
   std::mutex& mutex() { return mutex_; }
+  // For operations. std::mutex is not fair: an application that writes without a pause would get it
+  // again and again.
+  std::unique_lock<std::mutex> LockForOperation() {
+    if (upkeep_waits_.load(std::memory_order_relaxed) > 0) const std::lock_guard turn(turn_);
+    return std::unique_lock(mutex_);
+  }
+  // For upkeep, whose turns are short: comes before operations that begin later.
+  std::unique_lock<std::mutex> LockForUpkeep() {
+    ++upkeep_waits_;
+    const std::lock_guard turn(turn_);
+    std::unique_lock lock(mutex_);
+    --upkeep_waits_;
+    return lock;
+  }
 
   HeadNames& names() { return names_; }
   const Totals& totals() const { return totals_; }
@@ -81,6 +95,8 @@ class Timeline {
   View view_;
   HeadNames names_;
   std::mutex mutex_;
+  std::mutex turn_;  // held by upkeep while it waits for mutex_
+  std::atomic<int> upkeep_waits_{0};
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;

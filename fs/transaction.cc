@@ -10,7 +10,7 @@ namespace rw {
 Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType type)
     : volume_(volume) {
   if (!volume->writable()) throw Refused(EROFS, "this view of the volume is read-only");
-  lock_ = std::unique_lock(volume->mutex());
+  lock_ = volume->timeline_->LockForOperation();
   if (volume->timeline_->ApplyPending()) volume->DropCaches();
   operation_.type = type;
   operation_.instant = volume->timeline_->NextInstant();

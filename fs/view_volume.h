@@ -68,7 +68,7 @@ class ViewVolume : public Volume {
   Totals totals();
   // Of a head: writes data of an older operation again, as a record that is no operation; returns
   // where they are. The caller changes what refers to them.
-  Journal::Appended Move(const OwnerMutation& owner, std::span<const char> data);
+  Journal::Appended Move(const ChunkVersionKey& owner, std::span<const char> data);
   // Who has called this knows that what was under way before has been committed.
   void WaitForOperations();
   // What is known of where a chunk lies is looked up again.
@@ -81,6 +81,8 @@ class ViewVolume : public Volume {
   using ChunkKey = std::pair<Ino, uint64_t>;
 
   std::mutex& mutex() { return timeline_ != nullptr ? timeline_->mutex() : own_mutex_; }
+
+  std::unique_lock<std::mutex> LockForUpkeep();
 
   // All of these need the mutex.
   std::optional<Inode> LoadInode(Ino ino);

@@ -193,12 +193,16 @@ size_t ViewVolume::Read(Ino ino, uint64_t offset, std::span<char> out) {
 }
 
 void ViewVolume::WaitForOperations() {
-  const std::lock_guard lock(mutex());
+  const auto lock = LockForUpkeep();
   if (timeline_ != nullptr && timeline_->ApplyPending()) DropCaches();
 }
 
+std::unique_lock<std::mutex> ViewVolume::LockForUpkeep() {
+  return timeline_ != nullptr ? timeline_->LockForUpkeep() : std::unique_lock(own_mutex_);
+}
+
 void ViewVolume::ForgetChunk(Ino ino, uint64_t chunk) {
-  const std::lock_guard lock(mutex());
+  const auto lock = LockForUpkeep();
   ++changes_;  // also for those who are looking it up just now
   chunks_.Erase({ino, chunk});
 }

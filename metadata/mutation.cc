@@ -55,13 +55,12 @@ void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
     PutBytes(out, m.name);
     if (m.value) PutBytes(out, *m.value);
   }
-  for (const OwnerMutation& m : owners) {
+  if (owner) {
     PutTag(out, kOwner);
-    PutVarint(out, m.timeline);
-    PutVarint(out, m.ino);
-    PutVarint(out, m.chunk);
-    PutVarint(out, m.at.ns);
-    PutBytes(out, m.version.Encode(own));
+    PutVarint(out, owner->timeline);
+    PutVarint(out, owner->ino);
+    PutVarint(out, owner->chunk);
+    PutVarint(out, owner->at.ns);
   }
   for (const CatalogMutation& m : catalog) {
     PutTag(out, m.value ? kCatalogPut : kCatalogEnd);
@@ -114,12 +113,11 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
         break;
       }
       case kOwner: {
-        OwnerMutation& m = out.owners.emplace_back();
+        ChunkVersionKey& m = out.owner.emplace();
         m.timeline = in.Number<TimelineId>();
         m.ino = in.Varint();
         m.chunk = in.Varint();
         m.at.ns = in.Varint();
-        m.version = ChunkVersion::Decode(in.Bytes(), own);
         break;
       }
       case kCatalogPut:

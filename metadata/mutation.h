@@ -11,6 +11,7 @@
 
 #include "metadata/chunk.h"
 #include "metadata/inode.h"
+#include "metadata/keys.h"
 
 namespace rw {
 
@@ -44,16 +45,6 @@ struct CatalogMutation {
   std::optional<std::string> value;  // absent: the entry ends
 };
 
-// Whose the data of a record are that moves them: extents of a version of a chunk. Said for those
-// who look at a journal; the index is changed apart from it.
-struct OwnerMutation {
-  TimelineId timeline = 0;
-  Ino ino = 0;
-  uint64_t chunk = 0;
-  Instant at;  // of the version
-  ChunkVersion version;
-};
-
 struct Mutations {
   std::vector<InodeMutation> inodes;
   std::vector<Ino> adopted;  // had no name, and have one now
@@ -61,7 +52,9 @@ struct Mutations {
   std::vector<ChunkMutation> chunks;
   std::vector<XattrMutation> xattrs;
   std::vector<CatalogMutation> catalog;
-  std::vector<OwnerMutation> owners;
+  // Whose the data of a record are that moves them. Said for those who look at a journal; the index
+  // is changed apart from it.
+  std::optional<ChunkVersionKey> owner;
 
   void Encode(std::string* out, Instant at, TimelineId own) const;
   // Throws Refused(EIO) if `in` does not check out; reads to its end.

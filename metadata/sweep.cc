@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kBatchEntries = 256;
 constexpr uint64_t kVersionsBetweenLooks = 128;
 constexpr size_t kMaxAnswers = 256;
+constexpr int kSkippedSingly = 3;  // a seek costs about as much as so many steps
 constexpr size_t kTimelineOffset = 1;
 constexpr size_t kInoOffset = kTimelineOffset + 4;
 constexpr size_t kMinKeyBytes = kInoOffset + 8 + kInstantBytes;
@@ -43,19 +44,39 @@ Sweep::Version Sweep::Split(std::string_view key, std::string_view value) {
 
 bool Sweep::GoOn() { return ++counts_.versions % kVersionsBetweenLooks != 0 || options_.go_on(); }
 
+bool Sweep::SkipRange(Index::Cursor* cursor) {
+  const std::string_view key = cursor->key();
+  const Instant at = rw::InstantOf(key);
+  const Timeline* timeline = Find(GetBigEndian<uint32_t>(key.data() + kTimelineOffset));
+  if (timeline == nullptr || at <= timeline->kept->range_from()) return false;
+  // Whatever comes next was seen by the range's first instant.
+  newer_ = Instant{timeline->kept->range_from().ns + 1};
+  if (++skipped_ <= kSkippedSingly) {
+    cursor->Next();
+  } else {
+    cursor->Seek(WithInstant(prefix_, timeline->kept->range_from()));
+    skipped_ = 0;
+  }
+  return true;
+}
+
 bool Sweep::WalkChunks() {
   const std::string all(1, static_cast<char>(KeyType::kChunk));
   const auto cursor = index_->NewCursor(all, Index::Purpose::kScan);
   prefix_.clear();
-  for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
+  cursor->Seek(all);
+  while (cursor->Valid()) {
     const std::string_view key = cursor->key();
     if (key.substr(0, key.size() - kInstantBytes) != prefix_) {
       FinishChunk();
       prefix_ = key.substr(0, key.size() - kInstantBytes);
       newer_ = kInstantMax;
+      skipped_ = 0;
     }
-    SeeChunk(Split(key, cursor->value()));
     if (!GoOn()) return false;
+    if (SkipRange(cursor.get())) continue;
+    SeeChunk(Split(key, cursor->value()));
+    cursor->Next();
   }
   FinishChunk();
   return true;
@@ -140,15 +161,22 @@ bool Sweep::WalkOthers(KeyType type) {
     if (ending) Drop(*ending, 0);
     ending.reset();
   };
-  for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
-    const std::string_view key = cursor->key();
-    if (key.substr(0, key.size() - kInstantBytes) != prefix_) {
-      finish();
-      prefix_ = key.substr(0, key.size() - kInstantBytes);
-      newer_ = kInstantMax;
+  cursor->Seek(all);
+  for (; cursor->Valid(); cursor->Next()) {
+    while (cursor->Valid()) {
+      const std::string_view key = cursor->key();
+      if (key.substr(0, key.size() - kInstantBytes) != prefix_) {
+        finish();
+        prefix_ = key.substr(0, key.size() - kInstantBytes);
+        newer_ = kInstantMax;
+        skipped_ = 0;
+      }
+      if (!GoOn()) return false;
+      if (!SkipRange(cursor.get())) break;
     }
+    if (!cursor->Valid()) break;
+    const std::string_view key = cursor->key();
     const Version version = Split(key, cursor->value());
-    if (!GoOn()) return false;
     const Timeline* timeline = Find(version.timeline);
     if (timeline == nullptr) continue;
     if (!IsNeeded(*timeline, version, type)) {

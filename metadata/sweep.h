@@ -4,7 +4,9 @@
 // A version that was written at `v` and followed by another at `w` is what every instant in [v, w)
 // sees of its key. It goes when no kept instant lies in there, or when its inode had ended or was
 // cut off below it at the first that does: what is gone from a timeline does not come back, so the
-// first kept instant sees the most. Where the versions below one of a chunk go, that one becomes
+// first kept instant sees the most. So versions within a timeline's range are not even looked at:
+// all of them stay, and of what was stored before the range they refer only to what its first
+// instant sees, too. Where the versions below one of a chunk go, that one becomes
 // full before they do: what a reader at a kept instant finds is the same before, during and after a
 // walk.
 #pragma once
@@ -79,6 +81,8 @@ class Sweep {
   void FinishChunk();
   void MakeFull();
   void MarkNeeded();
+  // Moves past what lies within the range of the cursor's key; true if there was anything.
+  bool SkipRange(Index::Cursor* cursor);
   // Splits a versioned key; `next` is taken from the version before it in the walk.
   Version Split(std::string_view key, std::string_view value);
   const Timeline* Find(TimelineId id) const;
@@ -104,6 +108,7 @@ class Sweep {
 
   std::string prefix_;  // of the key that the walk is at, without the instant
   Instant newer_;       // the version before, of the same key
+  int skipped_ = 0;     // versions of this key, one by one
   std::optional<Needed> needed_;
 
   TimelineId asked_timeline_ = 0;

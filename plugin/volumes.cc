@@ -215,7 +215,8 @@ Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<In
         at ? store_.OpenAt(record.name, *at) : store_.OpenVolume(record.name);
     mounted.session =
         options_.mount(std::move(volume),
-                       SessionOptions{mountpoint.string(), source, open_at, MountFlagsOf(record)});
+                       SessionOptions{mountpoint.string(), source, open_at,
+                                      [store] { return store->MakeRoom(); }, MountFlagsOf(record)});
   } catch (...) {
     rmdir(mountpoint.c_str());
     throw;
