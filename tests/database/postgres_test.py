@@ -6,16 +6,15 @@ recover and hold every transaction that committed well before T and none that co
 that the first server was in. TPC-B's own invariant (all balances add up to the history's deltas) must hold as well.
 """
 
-import glob
 import hashlib
 import os
-import pwd
 import subprocess
 import time
 import unittest
 
 import daemon
 from daemon import leftovers
+from postgres_server import BIN, USER, Server, as_postgres
 
 SCALE = 4
 CLIENTS = 4
@@ -23,8 +22,6 @@ SECONDS_BETWEEN_INSTANTS = 4
 INSTANTS = 3
 # A commit is on its way to the log for less than this after its time was noted.
 SECONDS_OF_COMMIT = 2
-USER = "postgres"
-BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 
 
 def setUpModule():
@@ -33,67 +30,6 @@ def setUpModule():
     DAEMON = daemon.Daemon()
     unittest.addModuleCleanup(DAEMON.close)
     DAEMON.start()
-
-
-def as_postgres(program, *arguments, **options):
-    """Runs a program of PostgreSQL's as its user and returns what it printed."""
-    result = subprocess.run([os.path.join(BIN, program), *arguments], user=USER, group=pwd.getpwnam(USER).pw_gid,
-                            extra_groups=[], cwd="/", text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, **options)
-    if result.returncode != 0:
-        raise AssertionError(f"{program} {' '.join(arguments)}: {result.stderr}")
-    return result.stdout
-
-
-class Server:
-    """A server on a mounted volume, reached through a Unix socket of its own."""
-
-    def __init__(self, volume):
-        self.volume = volume
-        self.directory = DAEMON.mount(volume)
-        self.data = os.path.join(self.directory, "data")
-        self.sockets = os.path.join(DAEMON.directory, "s-" + volume)
-        os.makedirs(self.sockets, exist_ok=True)
-        os.chown(self.sockets, pwd.getpwnam(USER).pw_uid, -1)
-        self.log_path = self.sockets + ".log"
-        self._process = None
-
-    def make(self):
-        os.chown(self.directory, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
-        as_postgres("initdb", "-D", self.data, "-A", "trust", "-E", "UTF8", "--locale=C")
-
-    def start(self):
-        with open(self.log_path, "ab") as log:
-            self._process = subprocess.Popen(
-                [os.path.join(BIN, "postgres"), "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=", "-c",
-                 "track_commit_timestamp=on", "-c", "max_wal_size=256MB", "-c", "checkpoint_timeout=30s"],
-                user=USER, group=pwd.getpwnam(USER).pw_gid, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, preexec_fn=leftovers.die_with_parent())
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return self.sql("SELECT 1")
-            except AssertionError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.volume} does not start: {error}\n{self.log()[-4000:]}") from None
-                time.sleep(0.1)
-
-    def stop(self):
-        leftovers.stop(self._process)  # SIGTERM waits for clients; there are none
-
-    def close(self):
-        """Stops the server and unmounts the volume."""
-        if self._process is not None:
-            self.stop()
-        DAEMON.unmount(self.volume)
-
-    def sql(self, statement):
-        return as_postgres("psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-c",
-                           statement, "postgres").strip()
-
-    def log(self):
-        with open(self.log_path, errors="replace") as log:
-            return log.read()
 
 
 def tree_digest(directory):
@@ -139,7 +75,7 @@ class PostgresTest(unittest.TestCase):
         return len(has)
 
     def second_server(self, clone):
-        server = Server(clone)
+        server = Server(DAEMON, clone)
         self.addCleanup(server.close)
         # As with every copy of a running server's files: its lock file names the first server, which still runs.
         lock = os.path.join(server.data, "postmaster.pid")
@@ -150,7 +86,7 @@ class PostgresTest(unittest.TestCase):
 
     def test_history_of_a_running_server(self):
         DAEMON.create("pg")
-        first = Server("pg")
+        first = Server(DAEMON, "pg")
         first.make()
         first.start()
         as_postgres("pgbench", "-i", "-q", "-s", str(SCALE), "-h", first.sockets, "postgres")
@@ -199,7 +135,7 @@ class PostgresTest(unittest.TestCase):
         first.close()
         DAEMON.create("pg-dropped", rollback="pg", at=before)
 
-        again = Server("pg")
+        again = Server(DAEMON, "pg")
         self.addCleanup(again.close)
         again.start()
         self.assertEqual(again.sql("SELECT count(*), sum(abalance) FROM pgbench_accounts"), rows)
