@@ -59,12 +59,12 @@ class RsyncTest(ProgramTest):
 
             self.change(source)
             second = tree.walk(source)
-            middle = self.sync_and_look(source, volume)
+            middle, before, after = self.sync_and_look(source, volume)
             self.assertEqual(tree.differences(second, tree.walk(volume)), [])
         with self.look("rsync", after_first) as past:
             self.assertEqual(tree.differences(first, tree.walk(past)), [])
             self.check_way_back(past, first)
-        self.check_middle(middle, first, second)
+        self.check_middle(middle, first, second, before, after)
         with self.copy("rsync", middle) as clone:
             self.sync(source, clone)
             self.assertEqual(tree.differences(second, tree.walk(clone)), [])
@@ -77,31 +77,39 @@ class RsyncTest(ProgramTest):
         self.assertLess(sparse.st_blocks * 512, sparse.st_size // 100, "sparse files stay sparse")
 
     def sync_and_look(self, source, volume):
-        """Synchronizes; returns an instant when a part of the files had been replaced."""
+        """Synchronizes; returns an instant of its middle, and what was surely and at most replaced by then."""
         program = HeldProgram("rsync", "-aHAXS", "--numeric-ids", "--delete-after", "--out-format=%n", source + "/",
                               volume + "/")
         self.addCleanup(program.close)
         program.read_lines(30)
         some = os.path.join(volume, "many", "part 1", "file 100")
         wait_until(lambda: os.stat(some).st_size == CHANGED_BYTES, "a file in its second version")
+        before = self.replaced(volume)
         middle = self.daemon.now("rsync")
+        after = self.replaced(volume)
         program.finish()
-        return middle
+        return middle, before, after
 
-    def check_middle(self, middle, first, second):
+    def replaced(self, volume):
+        """Which of the changed files are there in their second version."""
+        return {number for number in range(0, FILES, 4)
+                if os.stat(os.path.join(volume, "many", f"part {number // 100}", f"file {number}")).st_size ==
+                CHANGED_BYTES}
+
+    def check_middle(self, middle, first, second, before, after):
         with self.look("rsync", middle) as past:
             found = tree.walk(past)
-        versions = {"first": 0, "second": 0}
+        replaced = set()
         for number in range(0, FILES, 4):
             name = f"many/part {number // 100}/file {number}".encode()
-            if found[name] == first[name]:
-                versions["first"] += 1
-            elif found[name] == second[name]:
-                versions["second"] += 1
+            if found[name] == second[name]:
+                replaced.add(number)
             else:
-                self.fail(f"{name}: neither as before nor as after: {found[name]}")
-        print(f"rsync: {versions} in the middle", file=sys.stderr)
-        self.assertGreater(min(versions.values()), 0, "this is the middle")
+                self.assertEqual(found[name], first[name], f"{name}: neither as before nor as after")
+        print(f"rsync: {len(replaced)} of {FILES // 4} changed files replaced at the instant", file=sys.stderr)
+        self.assertTrue(before <= replaced, before - replaced)
+        self.assertTrue(replaced <= after, replaced - after)
+        self.assertLess(len(replaced), FILES // 4, "this is the middle")
         missing = (first.keys() & second.keys()) - found.keys()
         self.assertEqual(missing, set(), "nothing that is in both is ever away")
 
