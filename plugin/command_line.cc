@@ -11,6 +11,7 @@
 #include "metadata/time_text.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
+#include "plugin/history_commands.h"
 #include "plugin/mount_command.h"
 #include "plugin/options.h"
 #include "plugin/serve.h"
@@ -28,6 +29,9 @@ struct Arguments {
   std::string at;
   std::vector<std::string> options;
   MarkRequest mark;
+  std::vector<std::string> changes;
+  bool removed = false;
+  bool dry_run = false;
   bool json = false;
 };
 
@@ -73,9 +77,14 @@ void AddVolumeCommands(CLI::App& app, Arguments& arguments) {
                    "one of " + VolumeOptionList() + "; -o help explains them")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  AddJson(AddCommand(app, arguments, "ls", "List the volumes",
-                     [&arguments](const auto& socket) { ListCommand(socket, arguments.json); }),
-          arguments);
+  CLI::App* list =
+      AddCommand(app, arguments, "ls", "List the volumes", [&arguments](const auto& socket) {
+        arguments.removed ? ListRemovedCommand(socket, arguments.json)
+                          : ListCommand(socket, arguments.json);
+      });
+  list->add_flag("--removed", arguments.removed,
+                 "those that were removed and can still be a source of clones and snapshots");
+  AddJson(list, arguments);
   CLI::App* inspect = AddCommand(
       app, arguments, "inspect", "Show what is known about a volume",
       [&arguments](const auto& socket) { InspectCommand(socket, arguments.name, arguments.json); });
@@ -86,8 +95,50 @@ void AddVolumeCommands(CLI::App& app, Arguments& arguments) {
       [&arguments](const auto& socket) { NowCommand(socket, arguments.name, arguments.json); });
   AddName(now, arguments);
   AddJson(now, arguments);
-  AddName(AddCommand(app, arguments, "rm", "Remove a volume and its history",
+  AddName(AddCommand(app, arguments, "rm", "Remove a volume",
                      [&arguments](const auto& socket) { RemoveCommand(socket, arguments.name); }),
+          arguments);
+  AddName(AddCommand(app, arguments, "purge", "End the history of removed volumes of a name now",
+                     [&arguments](const auto& socket) { PurgeCommand(socket, arguments.name); }),
+          arguments);
+}
+
+void AddRetentionCommands(CLI::App& app, Arguments& arguments) {
+  const std::string settings = "retention, keep, history-limit, trash";
+  const auto add_changes = [&arguments](CLI::App* command, const std::string& meaning) {
+    AddName(command, arguments);
+    return command->add_option("KEY=VALUE", arguments.changes, meaning);
+  };
+  add_changes(AddCommand(app, arguments, "set", "Change settings of a volume",
+                         [&arguments](const auto& socket) {
+                           SetCommand(socket, arguments.name, arguments.changes);
+                         }),
+              "of " + settings + " and size; KEY= means the default again")
+      ->required();
+  CLI::App* retention =
+      AddCommand(app, arguments, "retention", "Show what is kept of a volume, and what would go",
+                 [&arguments](const auto& socket) {
+                   if (arguments.dry_run) {
+                     DryRunCommand(socket, arguments.name, arguments.changes, arguments.json);
+                   } else if (arguments.changes.empty()) {
+                     RetentionCommand(socket, arguments.name, arguments.json);
+                   } else {
+                     throw CLI::ValidationError(
+                         "rewind retention changes nothing: add --dry-run to see what would go, "
+                         "or use rewind set");
+                   }
+                 });
+  add_changes(retention, "with --dry-run: of " + settings + "; KEY= means the default again");
+  retention->add_flag("--dry-run", arguments.dry_run,
+                      "print what would go if the settings were changed so");
+  AddJson(retention, arguments);
+  CLI::App* pins = AddCommand(
+      app, arguments, "pins", "List what keeps history of a volume: marks, snapshots, clones",
+      [&arguments](const auto& socket) { PinsCommand(socket, arguments.name, arguments.json); });
+  AddName(pins, arguments);
+  AddJson(pins, arguments);
+  AddJson(AddCommand(app, arguments, "collect", "Free now what is no longer kept of any volume",
+                     [&arguments](const auto& socket) { CollectCommand(socket, arguments.json); }),
           arguments);
 }
 
@@ -98,6 +149,11 @@ void AddMarkCommands(CLI::App& app, Arguments& arguments) {
                                 MarkRequest& request = arguments.mark;
                                 request.label = request.names.back();
                                 request.names.pop_back();
+                                if (request.all != request.names.empty()) {
+                                  throw CLI::ValidationError(
+                                      "rewind mark takes the volumes and a LABEL, or --all and a "
+                                      "LABEL");
+                                }
                                 request.at = arguments.at;
                                 MarkCommand(socket, request, arguments.json);
                               });
@@ -168,6 +224,7 @@ int RunCommandLine(int argc, char** argv) {
   app.footer("Exit status: 0 done; 1 refused or failed, with one line on standard error; 2 usage.");
   AddServe(app, arguments);
   AddVolumeCommands(app, arguments);
+  AddRetentionCommands(app, arguments);
   AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {

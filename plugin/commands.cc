@@ -9,45 +9,12 @@
 #include "metadata/refused.h"
 #include "plugin/client.h"
 #include "plugin/options.h"
+#include "plugin/printing.h"
 
 namespace rw {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string ToText(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  std::string text;
-  if (value.is_array()) {
-    for (const Json& item : value) text += (text.empty() ? "" : ", ") + ToText(item);
-    return text;
-  }
-  if (value.is_object()) {
-    for (const auto& [key, item] : value.items()) {
-      text += (text.empty() ? "" : ", ") + key + "=" + ToText(item);
-    }
-    return text;
-  }
-  return value.dump();
-}
-
-// In columns as wide as their widest cell.
-void PrintTable(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      line += row[i];
-      if (i + 1 < row.size()) line += std::string(widths[i] + 2 - row[i].size(), ' ');
-    }
-    std::cout << line.substr(0, line.find_last_not_of(' ') + 1) << '\n';
-  }
-}
 
 std::string Origin(const Json& volume) {
   if (!volume.contains("source")) return "";
@@ -59,28 +26,35 @@ std::string Origin(const Json& volume) {
 
 }  // namespace
 
-void CreateCommand(const std::filesystem::path& socket, const std::string& name,
-                   const std::vector<std::string>& options) {
+Json KeysAndValues(const std::vector<std::string>& texts, bool value_needed) {
   Json map = Json::object();
-  for (const std::string& option : options) {
-    size_t equals = option.find('=');
-    std::string key = option.substr(0, equals);
-    std::string value = equals == std::string::npos ? "" : option.substr(equals + 1);
-    if (key == "help") {
-      std::cout << VolumeOptionHelp() << '\n';
-      return;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    const std::string key = text.substr(0, equals);
+    if (value_needed && equals == std::string::npos) {
+      throw Refused(EINVAL, "KEY=VALUE is needed instead of " + Quoted(text));
     }
     if (map.contains(key)) throw Refused(EINVAL, "option " + Quoted(key) + " is given twice");
-    map[key] = value;
+    map[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
   }
-  Ask(socket, "VolumeDriver.Create", {{"Name", name}, {"Opts", map}});
+  return map;
+}
+
+void CreateCommand(const std::filesystem::path& socket, const std::string& name,
+                   const std::vector<std::string>& options) {
+  for (const std::string& option : options) {
+    if (option.substr(0, option.find('=')) != "help") continue;
+    std::cout << VolumeOptionHelp() << '\n';
+    return;
+  }
+  Ask(socket, "VolumeDriver.Create", {{"Name", name}, {"Opts", KeysAndValues(options)}});
   std::cout << name << '\n';
 }
 
 void ListCommand(const std::filesystem::path& socket, bool json) {
   Json volumes = Ask(socket, "Rewind.List", Json::object()).at("Volumes");
   if (json) {
-    std::cout << volumes.dump(2) << '\n';
+    PrintJson(volumes);
     return;
   }
   std::vector<std::vector<std::string>> rows = {{"NAME", "ROLE", "CREATED", "FROM", "MOUNTED BY"}};
@@ -94,30 +68,20 @@ void ListCommand(const std::filesystem::path& socket, bool json) {
 void InspectCommand(const std::filesystem::path& socket, const std::string& name, bool json) {
   Json volume = Ask(socket, "Rewind.Inspect", {{"Name", name}}).at("Volume");
   if (json) {
-    std::cout << volume.dump(2) << '\n';
+    PrintJson(volume);
     return;
   }
   // The order in which people ask; what is not named here follows.
-  std::vector<std::string> keys = {"name",           "role",       "created_at",   "source",
-                                   "source_at",      "shows",      "history_from", "history_to",
-                                   "history_size",   "live_size",  "live_inodes",  "rolled_back_to",
-                                   "rolled_back_at", "mounted_by", "mountpoint"};
+  std::vector<std::string> keys = {
+      "name",        "role",           "created_at",     "source",       "source_at",
+      "shows",       "history_from",   "history_to",     "history_size", "live_size",
+      "live_inodes", "size",           "retention",      "keep",         "history_limit",
+      "trash",       "points",         "pins",           "write_rate",   "fits",
+      "pressure",    "rolled_back_to", "rolled_back_at", "mounted_by",   "mountpoint"};
   for (const auto& [key, value] : volume.items()) {
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
   }
-  std::vector<std::vector<std::string>> rows;
-  for (const std::string& key : keys) {
-    if (!volume.contains(key)) continue;
-    std::string label = key;
-    std::replace(label.begin(), label.end(), '_', ' ');
-    rows.push_back({label, ToText(volume[key])});
-  }
-  PrintTable(rows);
-}
-
-void RemoveCommand(const std::filesystem::path& socket, const std::string& name) {
-  Ask(socket, "VolumeDriver.Remove", {{"Name", name}});
-  std::cout << name << '\n';
+  PrintFields(volume, keys);
 }
 
 void NowCommand(const std::filesystem::path& socket, const std::string& name, bool json) {
@@ -127,37 +91,6 @@ void NowCommand(const std::filesystem::path& socket, const std::string& name, bo
   } else {
     std::cout << answer.at("Instant").get<std::string>() << '\n';
   }
-}
-
-void MarkCommand(const std::filesystem::path& socket, const MarkRequest& request, bool json) {
-  Json body = {{"Names", request.names}, {"All", request.all}, {"Label", request.label}};
-  if (!request.note.empty()) body["Note"] = request.note;
-  if (!request.at.empty()) body["At"] = request.at;
-  const Json answer = Ask(socket, "Rewind.Mark", body);
-  if (json) {
-    std::cout << Json{{"instant", answer.at("Instant")}, {"volumes", answer.at("Names")}}.dump()
-              << '\n';
-  } else {
-    std::cout << answer.at("Instant").get<std::string>() << '\n';
-  }
-}
-
-void MarksCommand(const std::filesystem::path& socket, const std::string& name, bool json) {
-  const Json marks = Ask(socket, "Rewind.Marks", {{"Name", name}}).at("Marks");
-  if (json) {
-    std::cout << marks.dump(2) << '\n';
-    return;
-  }
-  std::vector<std::vector<std::string>> rows = {{"LABEL", "AT", "NOTE"}};
-  for (const Json& mark : marks)
-    rows.push_back({ToText(mark["label"]), ToText(mark["at"]), ToText(mark["note"])});
-  PrintTable(rows);
-}
-
-void UnmarkCommand(const std::filesystem::path& socket, const std::string& name,
-                   const std::string& label) {
-  Ask(socket, "Rewind.Unmark", {{"Name", name}, {"Label", label}});
-  std::cout << label << '\n';
 }
 
 }  // namespace rw

@@ -10,6 +10,8 @@
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 #include "plugin/facts.h"
+#include "plugin/history_endpoints.h"
+#include "plugin/request.h"
 #include "plugin/volumes.h"
 
 namespace rw {
@@ -22,46 +24,6 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// --- reading requests ---
-
-Json ParseBody(const std::string& body) {
-  // The engine may repeat a request without its body (moby/moby#39331).
-  if (body.empty()) throw Refused(EINVAL, "the request has an empty body; a JSON object is needed");
-  Json json = Json::parse(body, nullptr, false);
-  if (json.is_discarded()) throw Refused(EINVAL, "the request's body is not well-formed JSON");
-  if (!json.is_object()) throw Refused(EINVAL, "the request's body is not a JSON object");
-  return json;
-}
-
-std::string Text(const Json& request, const char* key) {
-  auto found = request.find(key);
-  if (found == request.end() || !found->is_string()) {
-    throw Refused(EINVAL, std::string("the request needs a string \"") + key + "\"");
-  }
-  return found->get<std::string>();
-}
-
-std::optional<std::string> OptionalText(const Json& request, const char* key) {
-  auto found = request.find(key);
-  if (found == request.end() || found->is_null()) return std::nullopt;
-  return Text(request, key);
-}
-
-// `null` is how the engine says that there are none.
-std::map<std::string, std::string> Options(const Json& request) {
-  std::map<std::string, std::string> options;
-  auto found = request.find("Opts");
-  if (found == request.end() || found->is_null()) return options;
-  if (!found->is_object()) throw Refused(EINVAL, "the request's \"Opts\" is not a JSON object");
-  for (const auto& [key, value] : found->items()) {
-    if (!value.is_string()) {
-      throw Refused(EINVAL, "the value of option " + Quoted(key) + " is not a string");
-    }
-    options[key] = value.get<std::string>();
-  }
-  return options;
-}
-
 VolumeFacts FindOrRefuse(Volumes& volumes, const std::string& name) {
   std::optional<VolumeFacts> facts = volumes.Find(name);
   if (!facts) throw Refused(ENOENT, "no such volume: " + Quoted(name));
@@ -71,7 +33,7 @@ VolumeFacts FindOrRefuse(Volumes& volumes, const std::string& name) {
 // --- Docker's endpoints ---
 
 Json Create(Volumes& volumes, const Json& request) {
-  volumes.Create(Text(request, "Name"), Options(request));
+  volumes.Create(Text(request, "Name"), TextMap(request, "Opts"));
   return Json::object();
 }
 
@@ -134,43 +96,6 @@ Json Now(Volumes& volumes, const Json& request) {
   return {{"Instant", FormatInstant(volumes.Now(Text(request, "Name")))}};
 }
 
-std::vector<std::string> Names(const Json& request) {
-  std::vector<std::string> names;
-  const auto found = request.find("Names");
-  if (found == request.end() || !found->is_array())
-    throw Refused(EINVAL, "the request needs an array \"Names\"");
-  for (const Json& name : *found) {
-    if (!name.is_string()) throw Refused(EINVAL, "one of \"Names\" is not a string");
-    names.push_back(name.get<std::string>());
-  }
-  return names;
-}
-
-Json SetMark(Volumes& volumes, const Json& request) {
-  std::vector<std::string> names = Names(request);
-  if (request.value("All", false)) names = volumes.WritableNames();
-  const Instant at =
-      volumes.SetMark(names, Text(request, "Label"), OptionalText(request, "Note").value_or(""),
-                      OptionalText(request, "At"));
-  return {{"Instant", FormatInstant(at)}, {"Names", names}};
-}
-
-Json ListMarks(Volumes& volumes, const Json& request) {
-  Json list = Json::array();
-  for (const Mark& mark : volumes.Marks(Text(request, "Name"))) {
-    list.push_back({{"label", mark.label},
-                    {"at", FormatInstant(mark.at)},
-                    {"made", FormatInstant(mark.made)},
-                    {"note", mark.note}});
-  }
-  return {{"Marks", list}};
-}
-
-Json RemoveMark(Volumes& volumes, const Json& request) {
-  volumes.RemoveMark(Text(request, "Name"), Text(request, "Label"));
-  return Json::object();
-}
-
 // Unlike Docker, the command line mounts once per ID: the ID is the directory.
 Json MountOnce(Volumes& volumes, const Json& request) {
   std::string id = Text(request, "ID");
@@ -192,8 +117,6 @@ Json Release(Volumes& volumes, const Json& request) {
   return {{"Name", name.value_or("")}};
 }
 
-using Handler = Json (*)(Volumes&, const Json&);
-
 const std::map<std::string, Handler>& Handlers() {
   static const auto* const handlers = new std::map<std::string, Handler>{
       {"VolumeDriver.Create", Create}, {"VolumeDriver.Remove", Remove},
@@ -202,10 +125,17 @@ const std::map<std::string, Handler>& Handlers() {
       {"VolumeDriver.List", List},     {"Rewind.List", ListWithFacts},
       {"Rewind.Inspect", Inspect},     {"Rewind.Now", Now},
       {"Rewind.Mount", MountOnce},     {"Rewind.FindMount", FindMount},
-      {"Rewind.Release", Release},     {"Rewind.Mark", SetMark},
-      {"Rewind.Marks", ListMarks},     {"Rewind.Unmark", RemoveMark},
+      {"Rewind.Release", Release},
   };
   return *handlers;
+}
+
+// Null if there is none of that name.
+Handler FindHandler(const std::string& endpoint) {
+  for (const auto* handlers : {&Handlers(), &HistoryHandlers()}) {
+    if (auto found = handlers->find(endpoint); found != handlers->end()) return found->second;
+  }
+  return nullptr;
 }
 
 // Asked so often, and at times when nothing else can be answered yet, that they are constants.
@@ -230,12 +160,12 @@ std::string Describe(const std::string& endpoint, const Json& request) {
 std::optional<std::string> Answer(const std::string& endpoint, const std::string& body,
                                   const std::function<Volumes&()>& volumes) {
   if (auto found = Constants().find(endpoint); found != Constants().end()) return found->second;
-  auto found = Handlers().find(endpoint);
-  if (found == Handlers().end()) return std::nullopt;
+  const Handler handler = FindHandler(endpoint);
+  if (handler == nullptr) return std::nullopt;
   Json request;
   try {
     request = ParseBody(body);
-    Json answer = found->second(volumes(), request);
+    Json answer = handler(volumes(), request);
     answer["Err"] = "";
     spdlog::debug("{}", Describe(endpoint, request));
     return Dump(answer);
@@ -260,6 +190,7 @@ std::vector<std::string> EndpointNames() {
   std::vector<std::string> names;
   for (const auto& [name, answer] : Constants()) names.push_back(name);
   for (const auto& [name, handler] : Handlers()) names.push_back(name);
+  for (const auto& [name, handler] : HistoryHandlers()) names.push_back(name);
   return names;
 }
 

@@ -13,6 +13,7 @@
 #include "fs/volume.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
+#include "metadata/similar.h"
 #include "metadata/time_text.h"
 #include "plugin/mount_info.h"
 #include "plugin/options.h"
@@ -79,6 +80,19 @@ std::string Describe(const std::vector<MountHolder>& holders, const std::string&
   return by + " first";
 }
 
+// Notes are shown in tables, one line each.
+void CheckNote(const std::string& note) {
+  constexpr size_t kMaxNoteBytes = 1000;
+  std::string without_slashes = note;  // unlike names, notes may have them
+  std::erase(without_slashes, '/');
+  const char* flaw = without_slashes.empty() ? nullptr : FlawOfName(without_slashes);
+  if (note.size() > kMaxNoteBytes) flaw = "it is longer than 1000 bytes";
+  if (flaw != nullptr) {
+    throw Refused(EINVAL, "note " + Quoted(note) + " refused: " + flaw +
+                              "; accepted is one line of up to 1000 bytes of UTF-8");
+  }
+}
+
 }  // namespace
 
 // The right to change one volume's mounts, for the time of one operation.
@@ -127,10 +141,9 @@ Volumes::~Volumes() {
 void Volumes::Create(const std::string& name, const std::map<std::string, std::string>& options) {
   // The same again is success, whatever has become of the source meanwhile.
   if (const auto existing = store_.Find(name); existing && existing->options == options) return;
-  CreateRequest request =
-      ParseVolumeOptions(name, options, [this](const std::string& volume, std::string_view time) {
-        return store_.InstantOf(volume, time);
-      });
+  CreateRequest request = ParseVolumeOptions(
+      name, options,
+      [this](const std::string& volume, std::string_view time) { return InstantOf(volume, time); });
   if (request.source_kind != SourceKind::kRollback) {
     store_.Create(request);
     return;
@@ -161,7 +174,7 @@ void Volumes::Remove(const std::string& name) {
 MountResult Volumes::Mount(const std::string& name, const std::string& id,
                            const std::optional<std::string>& at) {
   std::optional<Instant> shown;
-  if (at) shown = store_.InstantOf(name, *at);
+  if (at) shown = InstantOf(name, *at);
   Work work(*this, name);
   std::optional<VolumeRecord> record = store_.Find(name);
   if (!record) RefuseUnknown(name);
@@ -301,8 +314,38 @@ std::vector<VolumeFacts> Volumes::List() {
 Instant Volumes::SetMark(const std::vector<std::string>& names, const std::string& label,
                          const std::string& note, const std::optional<std::string>& at) {
   std::optional<Instant> instant;
-  if (at && !names.empty()) instant = store_.InstantOf(names.front(), *at);
+  CheckNote(note);
+  if (at && !names.empty()) instant = InstantOf(names.front(), *at);
   return store_.SetMark(names, label, note, instant);
+}
+
+std::string Volumes::SimilarMarks(const std::string& volume, std::string_view label) {
+  if (!store_.Find(volume)) return "";
+  std::vector<std::string> labels;
+  for (const Mark& mark : store_.Marks(volume)) labels.push_back(mark.label);
+  std::string list;
+  for (const std::string& similar : MostSimilar(label, labels)) {
+    list += (list.empty() ? "" : ", ") + Quoted(similar);
+  }
+  return list.empty() ? "" : "; similar marks are: " + list;
+}
+
+void Volumes::RemoveMark(const std::string& name, const std::string& label) {
+  try {
+    store_.RemoveMark(name, label);
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOENT) throw;
+    throw Refused(ENOENT, refused.what() + SimilarMarks(name, label));
+  }
+}
+
+Instant Volumes::InstantOf(const std::string& volume, std::string_view time) {
+  try {
+    return store_.InstantOf(volume, time);
+  } catch (const Refused& refused) {
+    if (refused.error() != EINVAL) throw;
+    throw Refused(EINVAL, refused.what() + SimilarMarks(volume, time));
+  }
 }
 
 std::vector<std::string> Volumes::WritableNames() {

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fs/session.h"
@@ -79,12 +80,24 @@ class Volumes {
   std::vector<VolumeFacts> List();  // sorted by name
   VolumeStatus Status(const std::string& name) { return store_.Status(name); }
 
-  // As Store::SetMark; `at` is a time in text, a mark of the first volume included.
+  // As the store's.
+  void Set(const std::string& name, const std::map<std::string, std::string>& changes) {
+    store_.Set(name, changes);
+  }
+  CollectReport DryRun(const std::string& name, const RetentionSettings& changes) {
+    return store_.DryRun(name, changes);
+  }
+  CollectReport Collect() { return store_.Collect(); }
+  std::vector<Pin> Pins(const std::string& name) { return store_.Pins(name); }
+  std::vector<RemovedVolume> ListRemoved() { return store_.ListRemoved(); }
+  void Purge(const std::string& name) { store_.Purge(name); }
+
+  // As Store::SetMark; `at` is a time in text, a mark of the first volume included. The note must
+  // be one line that a terminal can show.
   Instant SetMark(const std::vector<std::string>& names, const std::string& label,
                   const std::string& note, const std::optional<std::string>& at);
-  void RemoveMark(const std::string& name, const std::string& label) {
-    store_.RemoveMark(name, label);
-  }
+  // As Store::RemoveMark; the refusal names marks that are similar.
+  void RemoveMark(const std::string& name, const std::string& label);
   std::vector<Mark> Marks(const std::string& name) { return store_.Marks(name); }
   std::vector<std::string> WritableNames();  // of all volumes that change
 
@@ -109,6 +122,9 @@ class Volumes {
   };
   class Work;
 
+  // As Store::InstantOf; the refusal names marks that are similar.
+  Instant InstantOf(const std::string& volume, std::string_view time);
+  std::string SimilarMarks(const std::string& volume, std::string_view label);
   Mounted MakeMount(const VolumeRecord& record, std::optional<Instant> at);
   void Unmount(Mounted mounted);
   std::vector<MountHolder> HoldersOf(const Entry& entry) const;
