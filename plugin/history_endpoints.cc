@@ -65,7 +65,7 @@ Json ListPins(Volumes& volumes, const Json& request) {
 
 Json SetMark(Volumes& volumes, const Json& request) {
   std::vector<std::string> names = TextList(request, "Names");
-  if (request.value("All", false)) {
+  if (Flag(request, "All")) {
     if (!names.empty()) throw Refused(EINVAL, "name the volumes to mark or mark all, not both");
     names = volumes.WritableNames();
   }

@@ -32,6 +32,15 @@ std::optional<std::string> OptionalText(const Json& request, const char* key) {
   return Text(request, key);
 }
 
+bool Flag(const Json& request, const char* key) {
+  const auto found = request.find(key);
+  if (found == request.end() || found->is_null()) return false;
+  if (!found->is_boolean()) {
+    throw Refused(EINVAL, std::string("the request's \"") + key + "\" is neither true nor false");
+  }
+  return found->get<bool>();
+}
+
 std::vector<std::string> TextList(const Json& request, const char* key) {
   std::vector<std::string> texts;
   const auto found = request.find(key);

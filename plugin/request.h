@@ -14,6 +14,7 @@ nlohmann::json ParseBody(const std::string& body);
 
 std::string Text(const nlohmann::json& request, const char* key);
 std::optional<std::string> OptionalText(const nlohmann::json& request, const char* key);
+bool Flag(const nlohmann::json& request, const char* key);  // false if it is absent
 // An array of strings.
 std::vector<std::string> TextList(const nlohmann::json& request, const char* key);
 // An object whose values are strings; empty if it is absent or null.

@@ -6,14 +6,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <chrono>
-#include <fstream>
 
 #include "metadata/time_text.h"
-#include "plugin/command_line.h"
 #include "plugin/mount_info.h"
-#include "tests/support/daemon_process.h"
+#include "tests/support/command_line_test.h"
 
 namespace rw {
 namespace {
@@ -27,40 +24,7 @@ using ::testing::StartsWith;
 using Json = nlohmann::json;
 namespace stdfs = std::filesystem;
 
-class CliTest : public ::testing::Test {
- protected:
-  RunResult Rewind(std::vector<std::string> arguments) const { return daemon_.Command(arguments); }
-  // Runs a command that must succeed; returns what it printed.
-  std::string Done(std::vector<std::string> arguments) const {
-    RunResult result = Rewind(arguments);
-    EXPECT_EQ(result.exit_code, kExitDone) << result.err;
-    EXPECT_THAT(result.err, IsEmpty());
-    return result.out;
-  }
-  // Runs a command that must be refused; returns the line that says why.
-  std::string RefusedLine(std::vector<std::string> arguments, int exit_code = kExitRefused) const {
-    RunResult result = Rewind(arguments);
-    ExpectRefusal(result, exit_code);
-    return result.err;
-  }
-  static void ExpectRefusal(const RunResult& result, int exit_code = kExitRefused) {
-    EXPECT_EQ(result.exit_code, exit_code) << result.err;
-    EXPECT_THAT(result.err, StartsWith("rewind: "));
-    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
-    EXPECT_THAT(result.out, IsEmpty());
-  }
-  stdfs::path MakeDirectory(const std::string& name) const {
-    stdfs::path path = daemon_.directory() / name;
-    stdfs::create_directories(path);
-    return path;
-  }
-  static std::string Read(const stdfs::path& path) {
-    std::ifstream file(path);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  }
-
-  testing::DaemonProcess daemon_;
-};
+class CliTest : public testing::CommandLineTest {};
 
 TEST_F(CliTest, CreateListInspectRemove) {
   EXPECT_EQ(Done({"ls", "--json"}), "[]\n");
@@ -77,8 +41,8 @@ TEST_F(CliTest, CreateListInspectRemove) {
   EXPECT_EQ(inspected["name"], "v");
   EXPECT_TRUE(inspected.contains("history_from"));
   EXPECT_THAT(Done({"inspect", "v"}), HasSubstr("history from"));
-  EXPECT_EQ(Done({"rm", "s"}), "s\n");
-  EXPECT_EQ(Done({"rm", "v"}), "v\n");
+  EXPECT_THAT(Done({"rm", "s"}), StartsWith("s\n"));
+  EXPECT_THAT(Done({"rm", "v"}), StartsWith("v\n"));
   EXPECT_EQ(Done({"ls", "--json"}), "[]\n");
 }
 
@@ -96,7 +60,8 @@ TEST_F(CliTest, NowPrintsOneInstantThatIsAcceptedBack) {
 
 TEST_F(CliTest, RefusalsAreOneLineAndUsageIsTwo) {
   Done({"create", "v"});
-  EXPECT_THAT(RefusedLine({"create", "x", "-o", "colour=red"}), HasSubstr("unknown option \"colour\""));
+  EXPECT_THAT(RefusedLine({"create", "x", "-o", "colour=red"}),
+              HasSubstr("unknown option \"colour\""));
   EXPECT_THAT(RefusedLine({"create", "x", "-o", "at"}), HasSubstr("needs a value"));
   EXPECT_THAT(RefusedLine({"create", "x", "-o", "uid=1", "-o", "uid=2"}), HasSubstr("twice"));
   EXPECT_THAT(RefusedLine({"create", "a/b"}), HasSubstr("contains a /"));

@@ -69,5 +69,75 @@ TEST(FactsTest, HistoryAndSizesAreToldInNumbersAndWords) {
   EXPECT_EQ(json["live_inodes"], 3);
 }
 
+TEST(FactsTest, DurationsAreToldInTheirTwoLargestUnits) {
+  constexpr uint64_t kSecond = 1'000'000'000;
+  EXPECT_EQ(HumanDuration(0), "0s");
+  EXPECT_EQ(HumanDuration(kSecond - 1), "0s");
+  EXPECT_EQ(HumanDuration(59 * kSecond + 999'999'999), "59s");
+  EXPECT_EQ(HumanDuration(3599 * kSecond), "59m59s");
+  EXPECT_EQ(HumanDuration(3600 * kSecond + 59 * kSecond), "1h");
+  EXPECT_EQ(HumanDuration((3 * 86400 + 4 * 3600 + 59 * 60) * kSecond), "3d4h");
+  EXPECT_EQ(HumanDuration(UINT64_MAX), "213503d23h");
+}
+
+TEST(FactsTest, RetentionIsToldOfWhatCanBeWritten) {
+  VolumeFacts facts;
+  facts.record.bindings = {{Instant{1}, 1}};
+  VolumeStatus status;
+  status.policy = RetentionPolicy::Parse({{"history-limit", "50G"}});
+  status.points = 12;
+  status.pins = 2;
+  nlohmann::json json = AllFacts(facts, status);
+  EXPECT_EQ(json["retention"], "1d");
+  EXPECT_EQ(json["keep"], "hourly:7d,daily:60d");
+  EXPECT_EQ(json["history_limit"], "50G");
+  EXPECT_EQ(json["trash"], "1d");
+  EXPECT_EQ(json["points"], 12);
+  EXPECT_EQ(json["pins"], 2);
+  EXPECT_EQ(json["write_rate"], "0 B/s");
+  EXPECT_FALSE(json.contains("fits") || json.contains("pressure"));
+
+  status.write_bytes_per_second = 2 << 20;
+  status.fits_ns = 90'061'000'000'000;
+  status.pressure = "the disk had less free than its reserve";
+  json = AllFacts(facts, status);
+  EXPECT_EQ(json["write_rate"], "2.0 MiB/s");
+  EXPECT_EQ(json["write_bytes_per_second"], 2 << 20);
+  EXPECT_EQ(json["fits"], "1d1h");
+  EXPECT_EQ(json["fits_seconds"], 90'061);
+  EXPECT_EQ(json["pressure"], "the disk had less free than its reserve");
+
+  facts.record.fixed_at = Instant{5};
+  json = AllFacts(facts, status);
+  for (const char* key : {"retention", "keep", "trash", "points", "write_rate", "fits"}) {
+    EXPECT_FALSE(json.contains(key)) << key;
+  }
+}
+
+TEST(FactsTest, APinTellsItsAgeAndWhatItHolds) {
+  const Pin pin{Pin::Kind::kClone, "copy", Instant{5}, Instant{1'000'000'000}, 4096};
+  nlohmann::json json = PinFacts(pin, Instant{91'000'000'000});
+  EXPECT_EQ(json["kind"], "clone");
+  EXPECT_EQ(json["name"], "copy");
+  EXPECT_EQ(json["at"], "1970-01-01T00:00:00.000000005Z");
+  EXPECT_EQ(json["age"], "1m30s");
+  EXPECT_EQ(json["bytes"], 4096);
+  EXPECT_EQ(json["size"], "4.0 KiB");
+}
+
+TEST(FactsTest, ARemovedVolumeTellsUntilWhenItCanBeUsed) {
+  RemovedVolume removed;
+  removed.record.name = "v";
+  removed.removed = Instant{1'000'000'000};
+  removed.expires = Instant{2'000'000'000};
+  removed.history_bytes = 1024;
+  nlohmann::json json = RemovedFacts(removed);
+  EXPECT_EQ(json["name"], "v");
+  EXPECT_EQ(json["role"], "volume");
+  EXPECT_EQ(json["removed_at"], "1970-01-01T00:00:01.000000000Z");
+  EXPECT_EQ(json["expires_at"], "1970-01-01T00:00:02.000000000Z");
+  EXPECT_EQ(json["history_size"], "1.0 KiB");
+}
+
 }  // namespace
 }  // namespace rw

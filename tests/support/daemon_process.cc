@@ -50,10 +50,10 @@ DaemonProcess::~DaemonProcess() {
   }
 }
 
-void DaemonProcess::Restart() {
+void DaemonProcess::Restart(const std::map<std::string, std::string>& environment) {
   process_ = Start({REWIND_BINARY, "serve", "--root", root(), "--socket", socket(), "--mounts",
                     mounts(), "--log-level", "debug"},
-                   directory() / "log");
+                   directory() / "log", environment);
   auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
   // A killed daemon leaves its socket; only an answer says that the new one is there.
   while (Exchange(HttpPost("VolumeDriver.List", "{}")).empty()) {

@@ -1,6 +1,7 @@
 // The real binary, serving under a directory of the test's.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -19,8 +20,8 @@ class DaemonProcess {
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
-  // Starts it again on the same data after Stop or Kill.
-  void Restart();
+  // Starts it again on the same data after Stop or Kill, with these variables in its environment.
+  void Restart(const std::map<std::string, std::string>& environment = {});
   // SIGTERM; returns the exit code, or -1 if it took longer than ten seconds.
   int Stop();
   // SIGKILL.
