@@ -16,9 +16,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-// As long as the engine waits for the slowest request, and a recovery before it.
-constexpr int kAnswerTimeoutSeconds = 600;
-
 class UnixClient : public httplib::ClientImpl {
  public:
   explicit UnixClient(stdfs::path socket)
@@ -71,9 +68,9 @@ stdfs::path FindSocket(const std::string& given) {
 }
 
 nlohmann::json Ask(const stdfs::path& socket, const std::string& endpoint,
-                   const nlohmann::json& request) {
+                   const nlohmann::json& request, int timeout_seconds) {
   UnixClient client(socket);
-  client.set_read_timeout(kAnswerTimeoutSeconds);
+  client.set_read_timeout(timeout_seconds);
   httplib::Result result = client.Post("/" + endpoint, Encode(request), "application/json");
   if (!result && client.connect_error() != 0) {
     throw Refused(client.connect_error(),

@@ -11,10 +11,13 @@ namespace rw {
 // machine, else that of an unmanaged one.
 std::filesystem::path FindSocket(const std::string& given);
 
+// As long as the engine waits for the slowest request, and a recovery before it.
+inline constexpr int kAnswerTimeoutSeconds = 600;
+
 // Asks the daemon at `socket` and returns its answer.
 // Throws Refused: with the daemon's own line if it refuses, ECONNREFUSED if there is none, EIO if
-// it goes away.
+// it goes away or takes longer than the timeout.
 nlohmann::json Ask(const std::filesystem::path& socket, const std::string& endpoint,
-                   const nlohmann::json& request);
+                   const nlohmann::json& request, int timeout_seconds = kAnswerTimeoutSeconds);
 
 }  // namespace rw

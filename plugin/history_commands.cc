@@ -14,6 +14,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// As long as it takes: what is copied may be a whole disk, at a rate of the operator's choice.
+constexpr int kCollectTimeoutSeconds = 7 * 86400;
+
 void PrintReport(const Json& report, const std::vector<std::vector<std::string>>& labels) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& label : labels) rows.push_back({label[0], ToText(report.at(label[1]))});
@@ -69,7 +72,8 @@ void DryRunCommand(const std::filesystem::path& socket, const std::string& name,
 }
 
 void CollectCommand(const std::filesystem::path& socket, bool json) {
-  const Json report = Ask(socket, "Rewind.Collect", Json::object()).at("Report");
+  const Json report =
+      Ask(socket, "Rewind.Collect", Json::object(), kCollectTimeoutSeconds).at("Report");
   if (json) {
     PrintJson(report);
     return;

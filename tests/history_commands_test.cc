@@ -311,6 +311,17 @@ TEST_F(HistoryCommandsTest, RemovedVolumesCanStillBeSources) {
   EXPECT_EQ(Contents("past"), "one");
 }
 
+TEST_F(HistoryCommandsTest, AClonedRemovedVolumeMayHaveItsNameAgain) {
+  MakeVolume("v", {"one"});
+  Done({"rm", "v"});
+  Done({"create", "v", "-o", "clone-of=v"});
+  EXPECT_EQ(Contents("v"), "one");
+  EXPECT_EQ(Done({"create", "v", "-o", "clone-of=v"}), "v\n") << "the same again is success";
+  EXPECT_THAT(RemovedNames(), ElementsAre("v"));
+  Done({"purge", "v"});
+  EXPECT_EQ(Contents("v"), "one");
+}
+
 TEST_F(HistoryCommandsTest, RemovalByDockerIsTheSame) {
   MakeVolume("v", {"one"});
   EXPECT_EQ(daemon_.Post("VolumeDriver.Remove", {{"Name", "v"}})["Err"], "");
