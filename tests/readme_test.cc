@@ -78,7 +78,8 @@ TEST(ReadmeTest, SettingsAreThoseOfTheCode) {
 TEST(ReadmeTest, SettingsOfTheManagedPluginAreThoseOfTheCode) {
   std::ifstream file(REWIND_SOURCE_DIR "/plugin-config/config.json");
   std::map<std::string, std::string> values;
-  for (const auto& entry : nlohmann::json::parse(file).at("env")) {
+  const nlohmann::json config = nlohmann::json::parse(file);
+  for (const auto& entry : config.at("env")) {
     EXPECT_EQ(entry.at("settable"), nlohmann::json::array({"value"})) << entry;
     values[entry.at("name")] = entry.at("value");
   }

@@ -376,6 +376,18 @@ class ContainersTest(Case):
         self.volume()
         self.assertEqual(self.run_in(volume, "ls -A /v"), "")
 
+    def test_a_removed_volume_can_still_be_cloned(self):
+        volume = self.volume()
+        self.run_in(volume, "echo precious >/v/a")
+        docker("volume", "rm", volume)
+        removed = json.loads(ENGINE.rewind("ls", "--removed", "--json").stdout)
+        self.assertIn(volume, [item["name"] for item in removed])
+        clone = self.volume("clone", clone_of=volume)
+        self.assertEqual(self.run_in(clone, "cat /v/a"), "precious\n")
+        ENGINE.rewind("purge", volume)
+        self.refuse("volume", "create", "-d", "rewind", "-o", f"clone-of={volume}", self.name("bad"), words=[volume])
+        self.assertEqual(self.run_in(clone, "cat /v/a"), "precious\n")
+
     def test_removal_while_the_command_line_has_it(self):
         # The engine does not know of this user: the plugin has to say no.
         volume = self.volume()
@@ -420,6 +432,11 @@ class BadInputTest(Case):
             ("rollback of a snapshot", [f"rollback={snapshot}", "at=now"], [snapshot, "snapshot"]),
             ("mode that is not octal", ["mode=rwx"], ["octal"]),
             ("uid that is a name", ["uid=postgres"], ["uid", "number"]),
+            ("retention that is no duration", ["retention=a day"], ["retention", "duration", "24h"]),
+            ("keep that is no schedule", ["keep=often"], ["keep", "hourly:7d,daily:60d"]),
+            ("points shorter than the range", ["retention=24h", "keep=hourly:12h"], ["hourly:12h", "longer"]),
+            ("history limit of nothing", ["history-limit=0"], ["history-limit", "20G"]),
+            ("retention of a snapshot", [f"snapshot-of={volume}", "retention=1h"], ["new volumes and clones"]),
         ]
 
     def test_options(self):
