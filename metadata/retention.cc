@@ -24,10 +24,11 @@ struct PeriodName {
   std::string_view name;
   uint64_t longest_ns;
 };
+constexpr uint64_t kNsPerDay = kHoursPerDay * kNsPerHour;
 constexpr PeriodName kPeriods[] = {{Period::kHour, "hourly", kNsPerHour},
-                                   {Period::kDay, "daily", kHoursPerDay* kNsPerHour},
-                                   {Period::kWeek, "weekly", kHoursPerWeek* kNsPerHour},
-                                   {Period::kMonth, "monthly", 31 * kHoursPerDay* kNsPerHour}};
+                                   {Period::kDay, "daily", kNsPerDay},
+                                   {Period::kWeek, "weekly", 7 * kNsPerDay},
+                                   {Period::kMonth, "monthly", 31 * kNsPerDay}};
 
 constexpr char kRetention[] = "retention";
 constexpr char kKeep[] = "keep";

@@ -13,6 +13,7 @@
 
 #include "plugin/options.h"
 #include "plugin/settings.h"
+#include "tests/support/process.h"
 
 namespace rw {
 namespace {
@@ -73,6 +74,17 @@ TEST(ReadmeTest, SettingsAreThoseOfTheCode) {
   }
   EXPECT_EQ(FindAll(table, std::regex("`(--[a-z-]+)")), flags);
   EXPECT_EQ(FindAll(table, std::regex("`(REWIND_[A-Z_]+)")), variables);
+}
+
+TEST(ReadmeTest, CommandsAreThoseOfTheCode) {
+  std::string table;
+  for (const std::string& row : TableRowsUnder("Command line")) {
+    table += row.substr(0, row.find('|', 1)) + "\n";
+  }
+  const std::string help = testing::Run({REWIND_BINARY, "--help"}).out;
+  const std::string commands = help.substr(help.find("Subcommands:"));
+  EXPECT_EQ(FindAll(table, std::regex("`rewind ([a-z]+)")),
+            FindAll(commands, std::regex("\n  ([a-z]+) ")));
 }
 
 TEST(ReadmeTest, SettingsOfTheManagedPluginAreThoseOfTheCode) {
