@@ -149,7 +149,7 @@ const Mark& StoreImpl::NeedMark(const VolumeRecord& record, const std::string& l
 
 Instant StoreImpl::InstantOf(const std::string& volume, std::string_view time) {
   const std::lock_guard lock(catalog_mutex_);
-  const VolumeRecord& record = catalog_->Need(volume);
+  const VolumeRecord& record = catalog_->NeedSource(volume);
   const auto& marks = catalog_->Marks(record.id);
   if (const auto found = marks.find(std::string(time)); found != marks.end())
     return found->second.at;
