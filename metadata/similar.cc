@@ -54,6 +54,7 @@ std::vector<std::string> MostSimilar(std::string_view given,
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   if (found.size() > kMaxShown) found.resize(kMaxShown);
   std::vector<std::string> names;
+  names.reserve(found.size());
   for (auto& [distance, name] : found) names.push_back(std::move(name));
   return names;
 }

@@ -177,7 +177,7 @@ TEST_F(HistoryCommandsTest, ADryRunTellsWhatCollectingThenDoes) {
   EXPECT_GE(report["history_from"].get<std::string>(), instants[2]);
   EXPECT_EQ(report["points"], 0);
   EXPECT_GT(report["dropped_versions"], 0);
-  EXPECT_GT(report["freed_bytes"], 6 << 20);
+  EXPECT_GT(report["freed_bytes"], 3 << 20);
   EXPECT_THAT(Done({"retention", "v", "retention=0", "--dry-run"}), HasSubstr("would free"));
   EXPECT_EQ(Contents("v", instants[0]), std::string(3 << 20, 'a')) << "nothing has changed";
   EXPECT_EQ(DoneJson({"retention", "v"})["retention"], "1d");
@@ -241,6 +241,8 @@ TEST_F(HistoryCommandsTest, PinsTellWhatKeepsHistory) {
   EXPECT_THAT(RefusedLine({"pins", "nobody"}), HasSubstr("nobody"));
   Done({"unmark", "v", "m"});
   Done({"rm", "s"});
+  EXPECT_EQ(DoneJson({"pins", "v"}).size(), 2u) << "it can still be a source";
+  Done({"purge", "s"});
   EXPECT_EQ(DoneJson({"pins", "v"}).size(), 1u);
 }
 
@@ -258,7 +260,7 @@ TEST_F(HistoryCommandsTest, BadMarksAreRefusedAndChangeNothing) {
   EXPECT_THAT(RefusedLine({"mark", "w", "v", "before-migration"}), HasSubstr("v"));
   EXPECT_THAT(RefusedLine({"mark", "v", "nobody", "x"}), HasSubstr("nobody"));
   EXPECT_THAT(RefusedLine({"mark", "v", "s", "x"}), HasSubstr("snapshot volume"));
-  EXPECT_THAT(RefusedLine({"mark", "v", "x", "--at", "1000d"}), HasSubstr("kept"));
+  EXPECT_THAT(RefusedLine({"mark", "v", "x", "--at", "1000d"}), HasSubstr("first instant"));
   EXPECT_THAT(RefusedLine({"mark", "v", "x", "--at", "2200-01-01T00:00:00Z"}), HasSubstr("future"));
   EXPECT_THAT(RefusedLine({"mark", "v", "x", "--note", "two\nlines"}), HasSubstr("control"));
   EXPECT_THAT(RefusedLine({"mark", "v", "x", "--note", std::string(1001, 'n')}), HasSubstr("1000"));
