@@ -21,7 +21,7 @@ struct SessionOptions {
   // Refused.
   std::function<std::shared_ptr<Volume>(std::string_view time)> open_at;
   // For an operation that met a full disk; true if it is worth trying again (Store::MakeRoom).
-  std::function<bool()> make_room;
+  std::function<bool()> make_room = nullptr;
   // What the mount withholds, as MS_… of mount(2); access times never change and fixed views are
   // read-only, whatever this says.
   unsigned long flags = kDefaultMountFlags;

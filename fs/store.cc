@@ -38,8 +38,17 @@ void StoreImpl::Recover() {
   index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
   // An index that was lost is made again from the journals.
   const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
-  context_ = {files_,  root_,   index_.get(),     segments_.get(),
-              &clock_, &moves_, &appended_bytes_, max_segment_bytes_};
+  context_ = {files_,
+              root_,
+              index_.get(),
+              segments_.get(),
+              &clock_,
+              &moves_,
+              &appended_bytes_,
+              max_segment_bytes_,
+              [this] {
+                if (collector_ != nullptr) collector_->Wake();
+              }};
   files_->SyncDirectory(root_);
   catalog_ = std::make_unique<CatalogStore>(context_, clean);
   catalog_for_sync_ = catalog_.get();
@@ -48,6 +57,7 @@ void StoreImpl::Recover() {
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
       collector_options_, [this] { return CollectionIsDue(); }, [this] { CollectInBackground(); });
+  if (BytesShort() == 0) ballast_.Make();
   collector_->Start();
 }
 

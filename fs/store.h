@@ -62,7 +62,7 @@ struct CreateRequest {
       at;  // absent: now (for a snapshot volume as source: the instant that it shows)
   std::optional<uint32_t> uid, gid, mode;  // of the root directory of a new volume or clone
   std::optional<uint64_t> size_bytes;      // limit of the contents of a new volume or clone
-  RetentionSettings retention;             // of a new volume or clone
+  RetentionSettings retention{};           // of a new volume or clone
 };
 
 // Throws Refused(EINVAL) unless it is 1 to 255 bytes of UTF-8 that no time and no path can be

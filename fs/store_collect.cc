@@ -11,6 +11,7 @@
 
 #include "fs/segment_mover.h"
 #include "fs/store_impl.h"
+#include "metadata/quantity.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 
@@ -256,7 +257,12 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
   if (freed.empty()) return 0;
   if (!KeepTotals(survey, freed)) return 0;
   // The index on the disk must not name what is going to be missing.
-  index_->Flush();
+  try {
+    index_->Flush();
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOSPC || !ballast_.Drop()) throw;
+    index_->Flush();
+  }
   uint64_t bytes = 0;
   std::set<MoveWatch::SegmentKey> gone;
   for (const Candidate& candidate : freed) {
@@ -337,8 +343,8 @@ void StoreImpl::RelievePressure() {
   // range, then the schedules' points.
   for (const auto& [id, record] : catalog_->removed()) {
     if (*record.expires <= clock_.last()) continue;
-    spdlog::warn("the disk is short of {} bytes: the removed volume {} is given up now", needed,
-                 record.name);
+    spdlog::warn("the disk is short of {}: the removed volume {} is given up now",
+                 FormatByteCount(needed), record.name);
     CatalogStore::Change change;
     VolumeRecord expired = record;
     expired.expires = clock_.Next();
@@ -373,9 +379,11 @@ void StoreImpl::RelievePressure() {
     forced_horizons_[old.record->id] = old.end;
     pressures_[old.record->id] = "at " + now + " the disk was nearly full";
   }
-  for (const auto& [id, horizon] : forced_horizons_) {
-    spdlog::warn("the disk is short of {} bytes: volume {} of {} is kept from {} on only", needed,
-                 id, root_.string(), FormatInstant(horizon));
+  for (const auto& [name, record] : catalog_->volumes()) {
+    const auto forced = forced_horizons_.find(record.id);
+    if (forced == forced_horizons_.end()) continue;
+    spdlog::warn("the disk is short of {}: {} keeps every write from {} on only",
+                 FormatByteCount(needed), name, FormatInstant(forced->second));
   }
   if (!forced_horizons_.empty()) return;
   for (const auto& [name, record] : catalog_->volumes()) {
@@ -383,7 +391,8 @@ void StoreImpl::RelievePressure() {
     forced_points_[record.id] = record.points[record.points.size() / 2];
     if (record.points.size() == 1) forced_points_[record.id] = kInstantMax;
     pressures_[record.id] = "at " + now + " the disk was nearly full";
-    spdlog::warn("the disk is short of {} bytes: older points of {} are given up", needed, name);
+    spdlog::warn("the disk is short of {}: older points of {} are given up",
+                 FormatByteCount(needed), name);
   }
 }
 
@@ -446,6 +455,7 @@ bool StoreImpl::CollectionIsDue() {
 }
 
 void StoreImpl::CollectInBackground() {
+  if (BytesShort() == 0) ballast_.Make();
   collect_soon_ = false;
   appended_at_last_run_ = appended_bytes_.load();
   const bool short_of_space = BytesShort() > 0;
@@ -456,20 +466,26 @@ void StoreImpl::CollectInBackground() {
 }
 
 bool StoreImpl::MakeRoom() {
-  // Anything that an operation may need; more than that free, and it met something else.
-  constexpr uint64_t kEnoughBytes = 2 * kMaxSegmentBytes;
-  if (FreeBytes() >= kEnoughBytes) return false;
   const std::lock_guard lock(room_mutex_);  // whoever comes meanwhile finds it done
-  if (FreeBytes() >= kEnoughBytes) return true;
-  if (SteadyNanoseconds() < no_room_until_ns_) return false;
+  const uint64_t before = FreeBytes();
+  if (before >= 2 * max_segment_bytes_) return true;
+  // Where nothing was to be had a moment ago, somebody else must have made room.
+  if (SteadyNanoseconds() < no_room_until_ns_ && before <= no_room_at_bytes_) return false;
+  ballast_.Drop();
   uint64_t freed = 0;
   try {
     collector_->RunNow([&] { freed = CollectOnce(true).journal_bytes; });
   } catch (const Refused& refused) {
     spdlog::error("making room on a full disk: {}", refused.what());
   }
-  if (freed == 0) no_room_until_ns_ = SteadyNanoseconds() + kNextReliefNs;
-  return freed > 0;
+  if (freed > 0 || before > no_room_at_bytes_) {
+    no_room_until_ns_ = 0;
+    no_room_at_bytes_ = freed > 0 ? 0 : before;
+    return true;
+  }
+  no_room_until_ns_ = SteadyNanoseconds() + kNextReliefNs;
+  no_room_at_bytes_ = before;
+  return false;
 }
 
 CollectReport StoreImpl::Collect() {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,7 @@ using nlohmann::json;
 constexpr const char* kSuperblockName = "store.json";
 constexpr const char* kLockName = "lock";
 constexpr const char* kMagic = "rewind";
+constexpr uint64_t kBallastBytes = 32 << 20;
 constexpr size_t kClockBytes = 8 + 1 + 4;
 
 void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
@@ -84,6 +86,22 @@ Superblock OpenSuperblock(const std::filesystem::path& root) {
     throw Refused(EIO, "damaged " + (root / kSuperblockName).string() + ": " + error.what());
   }
 }
+
+void Ballast::Make() {
+  std::error_code error;
+  if (std::filesystem::exists(path_, error)) return;
+  const auto disk = std::filesystem::space(path_.parent_path(), error);
+  if (error) return;
+  const uint64_t bytes = std::min<uint64_t>(kBallastBytes, disk.capacity / 50);
+  if (disk.available < 2 * bytes) return;
+  const int fd = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return;
+  // Where it cannot be had it is done without.
+  if (posix_fallocate(fd, 0, static_cast<off_t>(bytes)) != 0) unlink(path_.c_str());
+  close(fd);
+}
+
+bool Ballast::Drop() { return unlink(path_.c_str()) == 0; }
 
 RootLock::RootLock(const std::filesystem::path& root) {
   const std::filesystem::path path = root / kLockName;

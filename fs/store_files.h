@@ -38,6 +38,20 @@ class RootLock {
   int fd_;
 };
 
+// `ballast`: space that is given back when the disk is full, so that there is some for the index to
+// be flushed, which has to be before anything is freed. Thread safety: all methods may be called
+// from any thread.
+class Ballast {
+ public:
+  explicit Ballast(const std::filesystem::path& root) : path_(root / "ballast") {}
+
+  void Make();  // if it is not there and the disk has room
+  bool Drop();  // false if there was none
+
+ private:
+  std::filesystem::path path_;
+};
+
 // `clock`: an instant that no later run may give out again, and whether the store was closed in
 // order.
 class ClockFile {

@@ -34,7 +34,8 @@ class StoreImpl : public Store {
         clock_file_(root_ / "clock"),
         max_segment_bytes_(options.max_segment_bytes),
         defaults_(std::move(options.defaults)),
-        collector_options_(options.collector) {}
+        collector_options_(options.collector),
+        ballast_(root_) {}
 
   void Recover();
   ~StoreImpl() override;
@@ -177,12 +178,14 @@ class StoreImpl : public Store {
   const uint64_t max_segment_bytes_;
   const RetentionSettings defaults_;
   const CollectorOptions collector_options_;
+  Ballast ballast_;
   MoveWatch moves_;
   WriteRates write_rates_;
   std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
   std::atomic<bool> collect_soon_{false};
-  std::mutex room_mutex_;  // guards no_room_until_ns_
+  std::mutex room_mutex_;  // guards the next two
   uint64_t no_room_until_ns_ = 0;
+  uint64_t no_room_at_bytes_ = 0;  // free on the disk when nothing was to be had
   // The following belong to the run under way.
   std::map<VolumeId, Instant> forced_horizons_;  // what space asks for, beyond the policies
   std::map<VolumeId, Instant> forced_points_;    // schedules' points before these go

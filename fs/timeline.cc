@@ -66,6 +66,8 @@ void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,
   last_operation_.store(last_operation.ns, std::memory_order_relaxed);
   appended_bytes_.fetch_add(where.bytes, std::memory_order_relaxed);
   context_.appended_bytes->fetch_add(where.bytes, std::memory_order_relaxed);
+  if (where.record.offset == kSegmentHeaderBytes && context_.segment_begun)
+    context_.segment_begun();
   for (const InodeMutation& m : body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);
 }
 

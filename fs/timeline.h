@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -25,6 +26,7 @@ struct StoreContext {
   MoveWatch* moves = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
   uint64_t max_segment_bytes = kMaxSegmentBytes;
+  std::function<void()> segment_begun;  // called under the timeline's mutex, must not wait
 };
 
 struct Caller;

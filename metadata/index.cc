@@ -9,6 +9,7 @@
 #include <rocksdb/utilities/table_properties_collectors.h>
 
 #include <atomic>
+#include <mutex>
 
 #include "metadata/coding.h"
 
@@ -111,7 +112,7 @@ class RocksIndex : public Index {
     if (sample) {
       Check(batch.Put(WithInstant(SamplePrefix(timeline), at), EncodeSample(*sample)));
     }
-    Check(db_->Write(write_options_, &batch));
+    Write(&batch);
     if (unflushed_bytes_.fetch_add(journal_bytes, std::memory_order_relaxed) + journal_bytes >
         kFlushEveryJournalBytes) {
       unflushed_bytes_.store(0, std::memory_order_relaxed);
@@ -157,7 +158,7 @@ class RocksIndex : public Index {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : entries)
       Check(value ? batch.Put(key, *value) : batch.Delete(key));
-    Check(db_->Write(write_options_, &batch));
+    Write(&batch);
   }
 
   void DropTimeline(TimelineId timeline) override {
@@ -168,12 +169,29 @@ class RocksIndex : public Index {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }
-    Check(db_->Write(write_options_, &batch));
+    Write(&batch);
   }
 
-  void Flush() override { Check(db_->Flush(rocksdb::FlushOptions())); }
+  void Flush() override {
+    rocksdb::Status status = db_->Flush(rocksdb::FlushOptions());
+    if (!status.ok() && Resume()) status = db_->Flush(rocksdb::FlushOptions());
+    Check(status);
+  }
 
  private:
+  void Write(rocksdb::WriteBatch* batch) {
+    rocksdb::Status status = db_->Write(write_options_, batch);
+    if (!status.ok() && Resume()) status = db_->Write(write_options_, batch);
+    Check(status);
+  }
+
+  // After a flush or compaction failed, on a full disk say, RocksDB takes no writes until it is
+  // told to try again.
+  bool Resume() {
+    const std::lock_guard lock(resume_mutex_);
+    return db_->Resume().ok();
+  }
+
   static void AddInodes(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,
                         const Mutations& mutations) {
     for (const InodeMutation& m : mutations.inodes) {
@@ -202,6 +220,7 @@ class RocksIndex : public Index {
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::WriteOptions write_options_;
   std::atomic<uint64_t> unflushed_bytes_{0};
+  std::mutex resume_mutex_;  // one at a time
 };
 
 rocksdb::Options RocksOptions(const Index::Options& options) {

@@ -24,6 +24,7 @@ class MountedVolume {
     options.mountpoint = dir_.path();
     options.source = "rewind:" + name;
     options.flags = flags;
+    options.make_room = [&store] { return store.MakeRoom(); };
     options.open_at = [&store, name](std::string_view time) {
       return store.OpenAt(name, ParseTime(time, store.Now()));
     };
