@@ -1,6 +1,7 @@
 // Random numbers that are the same on every machine for the same seed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <random>
