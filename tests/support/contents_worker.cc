@@ -47,8 +47,8 @@ ContentsState ContentsState::Parse(const std::string& text) {
 }
 
 ContentsWorker::ContentsWorker(uint64_t seed, uint64_t max_bytes)
-    : max_bytes_(max_bytes), random_(seed) {
-  for (auto& file : files_) file = std::make_unique<ShadowedFile>(max_bytes);
+    : max_bytes_((max_bytes + kPage - 1) / kPage * kPage), random_(seed) {
+  for (auto& file : files_) file = std::make_unique<ShadowedFile>(max_bytes_);
 }
 
 std::string ContentsWorker::Open(const std::string& directory) {

@@ -29,6 +29,7 @@ size_t HashOfContents(std::string_view bytes);
 // Not thread safe. Methods that return a string return what is wrong, or an empty string.
 class ContentsWorker {
  public:
+  // Files grow to `max_bytes`, rounded up to a page.
   ContentsWorker(uint64_t seed, uint64_t max_bytes);
 
   // The files of the directory must be what they were when they were closed; at first, absent.
