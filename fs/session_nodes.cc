@@ -105,16 +105,16 @@ void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
     return;
   }
   if (!volume_->writable()) return;
-  {
-    const std::lock_guard lock(lookups_mutex_);
-    const auto found = lookups_.find(node_id);
-    if (found == lookups_.end()) return;
-    if (found->second > count) {
-      found->second -= count;
-      return;
-    }
-    lookups_.erase(found);
+  // Held until the volume has done its part: the kernel may look the file up again and unlink it
+  // meanwhile, which would make an inode of a file that it knows end.
+  const std::lock_guard lock(lookups_mutex_);
+  const auto found = lookups_.find(node_id);
+  if (found == lookups_.end()) return;
+  if (found->second > count) {
+    found->second -= count;
+    return;
   }
+  lookups_.erase(found);
   try {
     volume_->Forget(node_id);
   } catch (const std::exception& error) {

@@ -74,7 +74,7 @@ class SessionNodes {
   uint64_t newest_slot_ = 0;
   LruCache<uint64_t, std::shared_ptr<Volume>> open_;  // opened again, by its instant, when needed
 
-  std::mutex lookups_mutex_;                   // guards lookups_
+  std::mutex lookups_mutex_;                   // guards lookups_; taken before the volume's
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
 };
 
