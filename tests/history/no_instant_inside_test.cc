@@ -147,6 +147,20 @@ TEST_F(NoInstantInsideTest, NamedOperations) {
   to(OperationKind::kRename, b, "other", kModelRoot, "covered", RENAME_WHITEOUT);
   named(OperationKind::kUnlink, b, "other");
   named(OperationKind::kRmdir, b, "empty");
+
+  const ModelIno x = create(kModelRoot, "x", S_IFDIR | 02755);
+  const ModelIno y = create(x, "y", S_IFDIR | 0755);
+  const ModelIno leaf = create(y, "leaf", S_IFREG | 0644);
+  const ModelIno z = create(kModelRoot, "z", S_IFDIR | 01777);
+  create(z, "link", S_IFLNK | 0777);
+  create(z, "device", S_IFCHR | 0600);
+  to(OperationKind::kLink, leaf, "", z, "leaf");                         // has two parents
+  to(OperationKind::kRename, x, "y", z, "y");                            // with what is in it
+  to(OperationKind::kRename, z, "y", kModelRoot, "x", RENAME_EXCHANGE);  // a child and its uncle
+  to(OperationKind::kRename, y, "leaf", z, "leaf");                      // two names of one file
+  to(OperationKind::kRename, z, "link", z, "device");                    // of other kinds
+  named(OperationKind::kUnlink, z, "leaf");
+  named(OperationKind::kUnlink, y, "leaf");
 }
 
 // What an operation does to an inode's mode and to its xattrs are one thing, too.

@@ -150,7 +150,8 @@ std::string RandomOperations::DrawXattrName(const ReferenceModel& model, ModelIn
   if (node.is_regular() && random_.OneIn(5)) return kCapabilityName;
   const bool user = (node.is_regular() || node.is_dir()) && random_.OneIn(2);
   const char* const names[] = {"a", "b", "c.d", "long-name-of-an-attribute-to-see-that-it-is-kept"};
-  return std::string(user ? "user." : "trusted.") + random_.Pick(names);
+  const char* space = user ? "user." : random_.OneIn(4) ? "security." : "trusted.";
+  return space + std::string(random_.Pick(names));
 }
 
 uint64_t RandomOperations::DrawOffset(uint64_t size) {
@@ -174,7 +175,10 @@ uint64_t RandomOperations::DrawLength() {
 }
 
 FileTime RandomOperations::DrawTime() {
-  const int64_t seconds[] = {-1'000'000'000, 0, 1, 1'234'567'890, 5'000'000'000};
+  // The ends of what a volume keeps. Kernels may cut off more than that.
+  if (!profile_.through_mount && random_.OneIn(8))
+    return {random_.OneIn(2) ? INT64_MIN : INT64_MAX, 999'999'999};
+  const int64_t seconds[] = {-1'000'000'000, -1, 0, 1, 1'234'567'890, 5'000'000'000};
   const uint32_t nanoseconds[] = {0, 1, 123'456'789, 999'999'999};
   return {random_.Pick(seconds), random_.Pick(nanoseconds)};
 }
