@@ -37,7 +37,7 @@ using std::chrono::milliseconds;
 constexpr size_t kProcesses = 8;
 constexpr uint64_t kStormSeconds = 9;
 constexpr uint64_t kRoundMilliseconds = 3000;
-constexpr Ino kMaxCounted = 400'000;  // inodes that are looked at one by one
+constexpr Ino kMaxCounted = 60'000;  // inodes that are looked at one by one
 
 TEST(NameStormChild, DISABLED_Run) {
   auto line = LineToParent();
