@@ -267,8 +267,8 @@ const std::vector<Kind> kContentsKinds = {
        const int fd = open((d / "f").c_str(), O_RDONLY | O_CLOEXEC);
        char end[4] = "   ";
        if (pread(fd, end, 3, INT64_MAX - 3) < 0) return std::string("error");
-       const std::string text = std::string(end) + " " + std::to_string(lseek(fd, 0, SEEK_HOLE)) +
-                                " " + std::to_string(lseek(fd, 3, SEEK_DATA));
+       std::string text = std::string(end) + " " + std::to_string(lseek(fd, 0, SEEK_HOLE)) + " " +
+                          std::to_string(lseek(fd, 3, SEEK_DATA));
        close(fd);
        return text;
      },

@@ -154,7 +154,7 @@ class ContentsTest : public ::testing::TestWithParam<size_t> {
   // Answers the child until it is done. Returns what is wrong.
   std::string Serve(Child& child) {
     for (;;) {
-      const std::string message = child.Receive();
+      std::string message = child.Receive();
       const std::string what = message.substr(0, message.find(' '));
       const std::string rest = message.substr(std::min(message.size(), what.size() + 1));
       std::string problem;

@@ -98,13 +98,13 @@ std::string NameStorm::Step() {
   for (; draw >= kind->weight; ++kind) draw -= kind->weight;
   const int error = (this->*kind->perform)();
   ++counts_[kind->name][error];
-  if (kDeadErrors.count(error) != 0) {
+  if (kDeadErrors.contains(error)) {
     gone_ = true;
     return {};
   }
   if (!problem_.empty()) return what_ + ": " + problem_;
-  const bool allowed = error == 0 || kind->allowed.count(error) != 0 ||
-                       (kind->by_path && kPathErrors.count(error) != 0);
+  const bool allowed =
+      error == 0 || kind->allowed.contains(error) || (kind->by_path && kPathErrors.contains(error));
   return allowed ? "" : what_ + ": " + strerror(error);
 }
 
