@@ -30,7 +30,7 @@ struct Size {
   uint64_t max_bytes;  // of each file
   uint64_t operations;
 };
-constexpr Size kSizes[] = {{600'000, 40'000}, {48 * 1024, 40'000}, {5'000'000, 8'000}};
+constexpr Size kSizes[] = {{600'000, 25'000}, {48 * 1024, 25'000}, {5'000'000, 5'000}};
 constexpr size_t kSeeds = 4;
 constexpr size_t kMaxChecks = 1500;
 
