@@ -154,6 +154,18 @@ void CatalogStore::Commit(const Change& change) {
   }
 }
 
+uint32_t CatalogStore::Rewrite() {
+  Change all;
+  for (const auto& [name, record] : volumes_) all.put_volumes.push_back(record);
+  for (const auto& [id, record] : removed_) all.put_removed.push_back(record);
+  for (const auto& [id, record] : timelines_) all.put_timelines.push_back(record);
+  for (const auto& [id, marks] : marks_) {
+    for (const auto& [label, mark] : marks) all.put_marks.push_back(mark);
+  }
+  Commit(all);
+  return control_->end().segment;
+}
+
 const std::map<std::string, Mark>& CatalogStore::Marks(VolumeId volume) const {
   static const std::map<std::string, Mark> kNone;
   const auto found = marks_.find(volume);

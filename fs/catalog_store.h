@@ -76,6 +76,10 @@ class CatalogStore {
 
   void Sync() { control_->Sync(); }
 
+  // Writes all of the catalog as one record and returns the segment that holds it: those before it
+  // are needed no more, once the index is flushed.
+  uint32_t Rewrite();
+
  private:
   void Load();
 

@@ -27,6 +27,7 @@ constexpr uint64_t kDeadPart = 8;
 // Copying more than this part of a segment to free it does not pay.
 constexpr uint64_t kMaxLivePercent = 80;
 constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
+constexpr uint64_t kTrimCatalogAtBytes = 4 << 20;
 constexpr uint64_t kNextReliefNs = 30'000'000'000;
 constexpr uint64_t kMaxAutomaticReserve = uint64_t{4} << 30;
 
@@ -185,6 +186,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
     report.journal_bytes += Free(survey, emptied);
   }
   LimitHistories(survey);
+  TrimCatalog();
   kept_bytes_ = kept_bytes;
   spdlog::debug(
       "collected in {} ms: {} of {} versions went, {} became full; {} MiB of journal went, {} MiB "
@@ -315,6 +317,24 @@ void StoreImpl::DropSamples(const Survey& survey, const std::set<MoveWatch::Segm
     }
     index_->Rewrite(entries);
   }
+}
+
+// Each change of the catalog is a record of its own, and the newest say it all.
+void StoreImpl::TrimCatalog() {
+  const std::lock_guard lock(catalog_mutex_);
+  const std::vector<SegmentInfo> segments = segments_->List(kControlTimeline);
+  uint64_t bytes = 0;
+  for (const SegmentInfo& segment : segments) bytes += segment.bytes;
+  if (bytes < std::max(kTrimCatalogAtBytes, 4 * catalog_bytes_)) return;
+  const uint32_t keep_from = catalog_->Rewrite();
+  index_->Flush();
+  for (const SegmentInfo& segment : segments) {
+    if (segment.number >= keep_from) break;
+    segments_->Forget(kControlTimeline, segment.number);
+    files_->Remove(segments_->TimelineDirectory(kControlTimeline) /
+                   SegmentFileName(segment.number));
+  }
+  catalog_bytes_ = DiskBytes(kControlTimeline);
 }
 
 // --- when there is too much of it ---

@@ -105,6 +105,7 @@ class StoreImpl : public Store {
   void DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone);
   void RelievePressure();
   void LimitHistories(const Survey& survey);
+  void TrimCatalog();
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
   bool GoOn();
@@ -192,6 +193,7 @@ class StoreImpl : public Store {
   std::map<VolumeId, std::string> pressures_;
   std::set<MoveWatch::SegmentKey> damaged_segments_;
   uint64_t kept_bytes_ = 0;
+  uint64_t catalog_bytes_ = 0;  // of its journal after it was last trimmed
   uint64_t appended_at_last_run_ = 0;
   uint64_t last_run_ns_ = 0;  // of a steady clock
   uint64_t no_relief_until_ns_ =

@@ -160,5 +160,34 @@ TEST_F(StoreTest, AConnectionThatIsCutUnderLoadHurtsNobodyElse) {
   EXPECT_FALSE(TreeOf("v").empty());
 }
 
+TEST_F(StoreTest, TheCatalogsJournalStaysSmallAndSaysItAll) {
+  Open();
+  Create("v");
+  const std::filesystem::path control = temp_.path() / "root" / "journal" / "0";
+  const auto bytes = [&] {
+    uint64_t sum = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(control)) sum += entry.file_size();
+    return sum;
+  };
+  const std::string note(60'000, 'n');
+  for (int i = 0; i < 300; ++i) {
+    store_->SetMark({"v"}, "mark", note + std::to_string(i), std::nullopt);
+    if (i < 299) store_->RemoveMark("v", "mark");
+  }
+  const uint64_t before = bytes();
+  store_->Collect();
+  EXPECT_GT(before, 15u << 20);
+  EXPECT_LT(bytes(), 6u << 20);
+  const Instant marked = store_->Marks("v").front().at;
+  store_.reset();
+  // Also without the index, which is made again from the journals.
+  std::filesystem::remove_all(temp_.path() / "root" / "index");
+  Open();
+  ASSERT_EQ(store_->Marks("v").size(), 1u);
+  EXPECT_EQ(store_->Marks("v").front().at, marked);
+  EXPECT_EQ(store_->Marks("v").front().note, note + "299");
+  EXPECT_TRUE(store_->OpenVolume("v")->FindInode(kRootIno).has_value());
+}
+
 }  // namespace
 }  // namespace rw
