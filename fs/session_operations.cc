@@ -12,7 +12,6 @@
 #include <cstring>
 #include <vector>
 
-#include "fs/acl.h"
 #include "fs/session_request.h"
 #include "metadata/refused.h"
 
@@ -427,8 +426,6 @@ void ReplyXattr(fuse_req_t req, std::string_view value, size_t size) {
 void GetXattr(fuse_req_t req, fuse_ino_t id, const char* name, size_t size) {
   Guard(req, "getxattr", id, [&] {
     const Node node = NodesOf(req).Find(id);
-    if (std::string_view(name).starts_with("system.") && name != kAccessAcl && name != kDefaultAcl)
-      throw Refused(EOPNOTSUPP, "of system xattrs, only ACLs are kept");
     const auto value = node.hidden() ? std::nullopt : node.volume->GetXattr(node.ino, name);
     if (value) {
       ReplyXattr(req, *value, size);
@@ -443,8 +440,11 @@ void ListXattr(fuse_req_t req, fuse_ino_t id, size_t size) {
     const Node node = NodesOf(req).Find(id);
     std::string list;
     if (!node.hidden()) {
-      for (const std::string& name : node.volume->ListXattrs(node.ino))
-        list.append(name).push_back('\0');
+      // The kernel refuses "trusted." to others than root, but leaves it to us not to list it.
+      const bool lists_trusted = fuse_req_ctx(req)->uid == 0;
+      for (const std::string& name : node.volume->ListXattrs(node.ino)) {
+        if (lists_trusted || !name.starts_with("trusted.")) list.append(name).push_back('\0');
+      }
     }
     ReplyXattr(req, list, size);
   });

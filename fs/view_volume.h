@@ -109,6 +109,7 @@ class ViewVolume : public Volume {
 
   // A new inode in `dir`, with what it inherits from it.
   Inode& StageNewIn(Transaction* change, const Caller& caller, Ino parent, Ino ino, uint32_t mode);
+  static void CheckXattrName(std::string_view name);
   void SetAcl(Transaction* change, Ino ino, std::string_view name, std::string_view value,
               bool kill_sgid);
   Acl NeedAcl(Ino ino, std::string_view name);

@@ -87,6 +87,7 @@ class Volume {
   // The next offset >= `offset` with data (or of a hole; the end of the file counts as one). ENXIO
   // as lseek(2).
   virtual uint64_t Seek(Ino ino, uint64_t offset, bool data) = 0;
+  // Names of no namespace that is kept (SetXattr) are refused.
   virtual std::optional<std::string> GetXattr(Ino ino, std::string_view name) = 0;
   virtual std::vector<std::string> ListXattrs(Ino ino) = 0;
   virtual VolumeUsage Usage() = 0;
@@ -122,9 +123,10 @@ class Volume {
   // source).
   virtual uint64_t CopyRange(const Caller& caller, Ino from, uint64_t from_offset, Ino to,
                              uint64_t to_offset, uint64_t length) = 0;
-  // `flags`: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). Of "system." names, ACLs are kept
-  // (fs/acl.h; EINVAL for an invalid one) and change the mode, others are EOPNOTSUPP. `kill_sgid`:
-  // the caller is not of the file's group, so a new access ACL takes setgid away.
+  // `flags`: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). Names begin with "user.",
+  // "trusted." or "security."; of "system." names, ACLs are kept (fs/acl.h; EINVAL for an invalid
+  // one) and change the mode; others are EOPNOTSUPP. `kill_sgid`: the caller is not of the
+  // file's group, so a new access ACL takes setgid away.
   virtual void SetXattr(const Caller& caller, Ino ino, std::string_view name,
                         std::string_view value, int flags, bool kill_sgid = false) = 0;
   // ENODATA if there is none; an ACL that is not there needs no removing.

@@ -15,6 +15,19 @@ constexpr size_t kMaxXattrValueBytes = 65536;
 
 }  // namespace
 
+// The kernel hands every name to FUSE; for a local filesystem it does this itself.
+void ViewVolume::CheckXattrName(std::string_view name) {
+  if (name.empty() || name.size() > kMaxNameBytes)
+    throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
+  if (name == kAccessAcl || name == kDefaultAcl) return;
+  for (const std::string_view space : {"user.", "trusted.", "security."}) {
+    if (!name.starts_with(space)) continue;
+    if (name == space) throw Refused(EINVAL, "an xattr's namespace without a name");
+    return;
+  }
+  throw Refused(EOPNOTSUPP, "xattrs are user., trusted. or security., or ACLs");
+}
+
 Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wanted) {
   Transaction change(this, caller, RecordType::kSetAttr);
   Inode& inode = change.Stage(ino);
@@ -49,13 +62,10 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
 
 void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name,
                           std::string_view value, int flags, bool kill_sgid) {
-  if (name.empty() || name.size() > kMaxNameBytes)
-    throw Refused(ERANGE, "an xattr's name has 1 to 255 bytes");
+  CheckXattrName(name);
   if (value.size() > kMaxXattrValueBytes)
     throw Refused(E2BIG, "an xattr's value has at most 64 KiB");
   const bool is_acl = name == kAccessAcl || name == kDefaultAcl;
-  if (name.starts_with("system.") && !is_acl)
-    throw Refused(EOPNOTSUPP, "of system xattrs, only ACLs are kept");
   Transaction change(this, caller, RecordType::kSetXattr);
   Inode& inode = change.Stage(ino);
   const bool present = view_->FindXattr(ino, name).has_value();
@@ -101,6 +111,7 @@ Acl ViewVolume::NeedAcl(Ino ino, std::string_view name) {
 }
 
 void ViewVolume::RemoveXattr(const Caller& caller, Ino ino, std::string_view name) {
+  CheckXattrName(name);
   const bool is_acl = name == kAccessAcl || name == kDefaultAcl;
   Transaction change(this, caller, RecordType::kRemoveXattr);
   Inode& inode = change.Stage(ino);

@@ -245,6 +245,7 @@ uint64_t ViewVolume::Seek(Ino ino, uint64_t offset, bool data) {
 }
 
 std::optional<std::string> ViewVolume::GetXattr(Ino ino, std::string_view name) {
+  CheckXattrName(name);
   const std::lock_guard lock(mutex());
   NeedInode(ino);
   return view_->FindXattr(ino, name);
