@@ -134,6 +134,30 @@ POSIX_CHECK(rename, ADirectoryOfOthersStaysInItsParent) {
   });
 }
 
+// What programs replace files with so that readers find the old or the new one, whole.
+POSIX_CHECK(rename, AReplacedNameIsAlwaysThere) {
+  const std::string path = run.MakeFile("file", std::string(10'000, 'a'));
+  const auto child = run.Start([&] {
+    for (int i = 0; i < 100; ++i) {
+      run.MakeFile("new", std::string(10'000, static_cast<char>('a' + i % 26)));
+      OK(Rename(run, "new", "file"));
+    }
+    OK(unlink(path.c_str()));
+  });
+  for (;;) {
+    const Fd fd(path, O_RDONLY);
+    if (fd < 0) {
+      SAME(errno, ENOENT);
+      break;
+    }
+    std::string bytes(10'001, '#');
+    SAME(read(fd, bytes.data(), bytes.size()), ssize_t{10'000});
+    THAT(bytes.find_first_not_of(bytes[0]) == 10'000);
+  }
+  run.Wait(child);  // it made sure that each replacing worked
+  SAME(run.Names(run.directory()).size(), size_t{0});
+}
+
 POSIX_CHECK(rename, WithoutReplacing) {
   run.MakeFile("one", "1");
   run.MakeFile("two", "2");
