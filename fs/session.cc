@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/page_dropper.h"
 #include "fs/session_operations.h"
 #include "fs/session_request.h"
 #include "metadata/refused.h"
@@ -51,6 +52,7 @@ class FuseSession : public Session {
         state_(std::move(volume), std::move(options.open_at), options.source),
         flags_(options.flags) {
     state_.make_room = std::move(options.make_room);
+    state_.drop_pages = [this](uint64_t node) { pages_.Drop(node); };
     state_.nodes.volume().ForgetAll();  // no kernel knows anything of it yet
     MountNow();
     try {
@@ -64,6 +66,7 @@ class FuseSession : public Session {
 
   ~FuseSession() override {
     Unmount();
+    pages_.Stop();  // while there are threads that serve what it may wait for
     JoinThreads();
     fuse_session_destroy(
         session_);  // closes the descriptor, which ends the connection whoever still holds it
@@ -201,6 +204,8 @@ class FuseSession : public Session {
   SessionState state_;
   const unsigned long flags_;  // of mount(2)
   fuse_session* session_ = nullptr;
+  PageDropper pages_{
+      [this](uint64_t node) { fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }};
   std::atomic<int> idle_{0};
   std::atomic<size_t> finished_{0};
   std::mutex threads_mutex_;  // guards what follows, while the session serves

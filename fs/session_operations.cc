@@ -291,6 +291,7 @@ void Read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_in
 
 void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t offset,
            fuse_file_info* file) {
+  const SessionState& state = StateOf(req);
   Guard(req, "write", id, [&] {
     const Node node = FindForChange(req, id);
     node.volume->Write(CallerOf(req), node.ino, static_cast<uint64_t>(offset), {data, size},
@@ -299,6 +300,8 @@ void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t o
     if ((file->flags & O_DSYNC) != 0) node.volume->Sync();
     fuse_reply_write(req, size);
   });
+  // A store into a mapping of the past was refused only now: readers must not go on seeing it.
+  if (CurrentRequest().from_cache && id >> kInoBits != 0) state.drop_pages(id);
 }
 
 void FSync(fuse_req_t req, fuse_ino_t id, int, fuse_file_info*) {

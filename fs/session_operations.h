@@ -23,6 +23,7 @@ struct SessionState {
 
   SessionNodes nodes;
   std::function<bool()> make_room;                 // on a full disk; may be empty
+  std::function<void(uint64_t node)> drop_pages;   // has the kernel forget a node's contents, soon
   std::string source;                              // for log lines
   std::atomic<uint32_t> agreed_flags{0};           // of FUSE's INIT
   std::atomic<int64_t> full_logged_at{INT64_MIN};  // seconds of the steady clock

@@ -40,6 +40,7 @@ RawRequest TranslateRequest(void* bytes, size_t* size_in_out, uint32_t agreed) {
   fuse_setxattr_in setxattr;
   if (header.opcode == FUSE_WRITE && ReadAt(bytes, size, sizeof(header), &write)) {
     request.kill_suid_sgid = (write.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+    request.from_cache = (write.write_flags & FUSE_WRITE_CACHE) != 0;
   } else if (header.opcode == FUSE_SETATTR && ReadAt(bytes, size, sizeof(header), &setattr)) {
     request.kill_suid_sgid = (setattr.valid & FATTR_KILL_SUIDGID) != 0;
   } else if (header.opcode == FUSE_SETXATTR && (agreed & FUSE_SETXATTR_EXT) != 0 &&

@@ -11,6 +11,7 @@ struct RawRequest {
   uint32_t opcode = 0;
   uint64_t unique = 0;
   bool kill_suid_sgid = false;  // of a write or a change of size: FUSE_HANDLE_KILLPRIV_V2
+  bool from_cache = false;      // of a write: the kernel had it in its cache before it asked
   bool kill_sgid = false;       // of a new ACL: FUSE_SETXATTR_EXT
   bool unnamed = false;         // of a create: O_TMPFILE
 };

@@ -166,6 +166,9 @@ TEST_F(ReadOnlyTest, ThePastInsideAVolume) {
     static_cast<volatile char*>(mapping)[0] = 'x';
     FAILS(EROFS, msync(mapping, 4096, MS_SYNC));
     munmap(mapping, 4096);
+    const std::string path = run.Path("directory/inside");
+    for (int i = 0; i < 10'000 && run.Contents(path) != "inside"; ++i) usleep(1000);
+    SAME(run.Contents(path), "inside");
   }
   FAILS(EXDEV, link(run.Path("from").c_str(), (head_->path() + "/x").c_str()));
   SAME(OpenError(past, O_TMPFILE | O_RDWR), EROFS);
