@@ -247,6 +247,10 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   table.cache_index_and_filter_blocks = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  // In small parts: the filter of a large file as one block is more than a shard of the cache
+  // holds, and would be read as a whole for each name that is looked for.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
   table.format_version = 5;
   rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return rocks;
