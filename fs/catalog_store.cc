@@ -202,9 +202,14 @@ const std::map<TimelineId, KeptInstants>& CatalogStore::Kept() const {
 }
 
 std::map<TimelineId, KeptInstants> CatalogStore::KeptWith(
-    const std::vector<std::vector<View::Link>>& open_views, const VolumeRecord* replaced) const {
+    const std::vector<std::vector<View::Link>>& open_views, const VolumeRecord* replaced,
+    std::set<TimelineId>* looked_at) const {
   std::map<TimelineId, KeptInstants> kept;
+  const auto look_at = [&](TimelineId timeline) {
+    if (looked_at != nullptr) looked_at->insert(timeline);
+  };
   const auto add = [&](const std::vector<View::Link>& chain) {
+    look_at(chain.front().timeline);
     for (const View::Link& link : chain) kept[link.timeline].AddPoint(link.until);
   };
   const auto add_at = [&](const VolumeRecord& record, Instant at) {
@@ -223,6 +228,7 @@ std::map<TimelineId, KeptInstants> CatalogStore::KeptWith(
       const Instant from = std::max(record.horizon, binding.since);
       if (binding.timeline == kControlTimeline || end < from) continue;
       kept[binding.timeline].AddRange(from, end);
+      look_at(binding.timeline);
       // Beyond the timeline's own beginning, a view of it needs its parents as they were at the
       // fork.
       for (const View::Link& link : Chain(binding.timeline, end)) {

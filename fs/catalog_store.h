@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,9 +69,11 @@ class CatalogStore {
   const std::map<TimelineId, KeptInstants>& Kept() const;
   // The same, but as if `replaced` were what the catalog says of this volume, and with views that
   // are open.
+  // `looked_at`, if not null, gets the timelines that are needed for themselves, not only by what
+  // was forked from them.
   std::map<TimelineId, KeptInstants> KeptWith(
       const std::vector<std::vector<View::Link>>& open_views,
-      const VolumeRecord* replaced = nullptr) const;
+      const VolumeRecord* replaced = nullptr, std::set<TimelineId>* looked_at = nullptr) const;
   // The timeline that the volume was bound to at `at`; nothing if that is gone.
   static std::optional<TimelineId> BoundAt(const VolumeRecord& record, Instant at);
 

@@ -143,11 +143,13 @@ void SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Fr
     sound.push_back(frame);
   }
   if (sound.empty()) return;
-  const Journal::Appended where = HeadOf(frames.front().extent.timeline).Move(key, data);
+  ViewVolume& head = HeadOf(frames.front().extent.timeline);
+  const Journal::Appended where = head.Move(key, data);
   for (size_t i = 0; i < sound.size(); ++i) {
     const Extent& extent = sound[i].extent;
     moved_[{SegmentOf(extent), FramePosition(extent, sound[i].number)}] = {
-        where.record.segment, where.first_frame + static_cast<uint32_t>(i) * kFrameBytes};
+        head.timeline(), where.record.segment,
+        where.first_frame + static_cast<uint32_t>(i) * kFrameBytes};
   }
 }
 
@@ -162,7 +164,7 @@ void SegmentMover::Redirect(const Extent& extent, std::vector<Extent>* out) cons
     uint32_t end = frame + 1;
     for (; end < count; ++end) {
       const Place next = place_of(end);
-      if (next.segment != place.segment ||
+      if (next.timeline != place.timeline || next.segment != place.segment ||
           next.position != place.position + (end - frame) * kFrameBytes) {
         break;
       }
@@ -172,6 +174,7 @@ void SegmentMover::Redirect(const Extent& extent, std::vector<Extent>* out) cons
         std::min<uint32_t>(end * kFrameDataBytes, extent.skip + extent.length);
     Extent part = extent.Slice(extent.offset + begin_byte - extent.skip,
                                extent.offset + end_byte - extent.skip);
+    part.timeline = place.timeline;
     part.segment = place.segment;
     part.frame_position = place.position;
     out->push_back(part);

@@ -24,7 +24,8 @@ class SegmentMover {
   using OpenTimeline = std::function<std::shared_ptr<ViewVolume>(TimelineId)>;
   using OpenVolumes = std::function<std::vector<std::shared_ptr<ViewVolume>>()>;
 
-  // `open_timeline` gives the head of a timeline, `open_volumes` all heads that are open.
+  // `open_timeline` gives the head whose journal data of a timeline go to (its own, unless it was
+  // absorbed), `open_volumes` all heads that are open.
   SegmentMover(const StoreContext& context, std::set<MoveWatch::SegmentKey> victims,
                OpenTimeline open_timeline, OpenVolumes open_volumes);
   ~SegmentMover();
@@ -42,6 +43,7 @@ class SegmentMover {
 
  private:
   struct Place {
+    TimelineId timeline = 0;
     uint32_t segment = 0;
     uint32_t position = 0;
   };

@@ -64,7 +64,7 @@ void StoreImpl::Recover() {
 void StoreImpl::RecoverTimelines(bool clean) {
   if (clean) return;  // each is opened when it is needed
   for (const auto& [id, record] : catalog_->timelines()) {
-    if (record.dropped) continue;
+    if (record.dropped || record.absorbed_by) continue;
     try {
       const Timeline recovered(context_, record, catalog_->Chain(id, kInstantMax), false);
     } catch (const Refused& refused) {

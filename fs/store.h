@@ -31,6 +31,7 @@ struct CollectorOptions {
   std::optional<uint64_t> reserve_bytes;
   uint64_t copy_bytes_per_second = 64 << 20;  // of live data, when segments are cleaned
   unsigned cpu_percent = 25;                  // of one processor, for walking the index
+  size_t max_chain = 8;  // timelines that a read may have to look through; then they are joined
 };
 
 struct StoreOptions {

@@ -92,7 +92,7 @@ std::vector<TimelineId> StoreImpl::CommitAndDrop(CatalogStore::Change change) {
   std::vector<TimelineId> unneeded;
   change = {};
   for (const auto& [id, record] : catalog_->timelines()) {
-    if (record.dropped || kept.contains(id)) continue;
+    if (record.dropped || record.absorbed_by || kept.contains(id)) continue;
     unneeded.push_back(id);
     change.put_timelines.push_back(record);
     change.put_timelines.back().dropped = true;
@@ -131,6 +131,7 @@ StoreImpl::Survey StoreImpl::MakeSurvey(const VolumeRecord* replaced) {
   survey.kept = catalog_->KeptWith(OpenViews(), replaced);
   for (const auto& [id, record] : catalog_->timelines()) {
     const auto kept = survey.kept.find(id);
+    if (record.absorbed_by && !record.dropped) survey.absorbed.push_back(id);
     if (record.dropped || kept == survey.kept.end()) continue;
     survey.timelines[id] = {record.first_ino, record.parent.has_value(), &kept->second};
   }
@@ -156,6 +157,17 @@ void StoreImpl::FindCandidates(Survey* survey) {
   }
 }
 
+void StoreImpl::FindAbsorbed(Survey* survey) {
+  for (const TimelineId id : survey->absorbed) {
+    // A crash may have come before its keys went.
+    if (index_->LastIno(id) != 0) index_->DropTimeline(id);
+    for (const SegmentInfo& segment : segments_->List(id)) {
+      survey->live.Watch(id, segment.number, segment.bytes);
+      survey->candidates.push_back({id, segment.number, segment.bytes, kInstantMax, 0});
+    }
+  }
+}
+
 CollectReport StoreImpl::CollectOnce(bool thorough) {
   CollectReport report;
   const uint64_t began = SteadyNanoseconds();
@@ -165,6 +177,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   // begin.
   Survey survey = MakeSurvey(nullptr);
   FindCandidates(&survey);
+  FindAbsorbed(&survey);
   Sweep::Options options;
   options.go_on = [this] { return GoOn(); };
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
@@ -186,6 +199,8 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
     report.journal_bytes += Free(survey, emptied);
   }
   LimitHistories(survey);
+  EndEmptyTimelines();
+  ShortenChains();
   TrimCatalog();
   kept_bytes_ = kept_bytes;
   spdlog::debug(
@@ -243,7 +258,8 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
 
 std::shared_ptr<ViewVolume> StoreImpl::OpenForMoving(TimelineId id) {
   const std::lock_guard lock(catalog_mutex_);
-  return OpenHead(catalog_->timelines().at(id), catalog_->Chain(id, kInstantMax));
+  const TimelineId to = AbsorberOf(id);
+  return OpenHead(catalog_->timelines().at(to), catalog_->Chain(to, kInstantMax));
 }
 
 std::vector<std::shared_ptr<ViewVolume>> StoreImpl::OpenVolumes() {
@@ -282,8 +298,10 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
 // be written down before that part of the journal goes.
 bool StoreImpl::KeepTotals(const Survey& survey, const std::vector<Candidate>& freed) {
   std::map<TimelineId, Instant> until;
-  for (const Candidate& candidate : freed)
-    until[candidate.timeline] = std::max(until[candidate.timeline], candidate.end);
+  for (const Candidate& candidate : freed) {
+    if (survey.kept.contains(candidate.timeline))
+      until[candidate.timeline] = std::max(until[candidate.timeline], candidate.end);
+  }
   for (const auto& [id, end] : until) {
     const KeptInstants& kept = survey.kept.at(id);
     std::vector<Instant> instants = kept.points();
@@ -302,7 +320,9 @@ bool StoreImpl::KeepTotals(const Survey& survey, const std::vector<Candidate>& f
 
 void StoreImpl::DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone) {
   std::set<TimelineId> timelines;
-  for (const auto& [timeline, segment] : gone) timelines.insert(timeline);
+  for (const auto& [timeline, segment] : gone) {
+    if (survey.kept.contains(timeline)) timelines.insert(timeline);
+  }
   for (const TimelineId id : timelines) {
     Index::Entries entries;
     const std::string prefix = SamplePrefix(id);

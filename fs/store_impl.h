@@ -87,6 +87,7 @@ class StoreImpl : public Store {
   struct Survey {
     std::map<TimelineId, KeptInstants> kept;
     std::map<TimelineId, Sweep::Timeline> timelines;
+    std::vector<TimelineId> absorbed;
     std::vector<Candidate> candidates;
     LiveMap live;
     std::map<TimelineId, std::vector<SegmentInfo>> in_range;
@@ -97,6 +98,7 @@ class StoreImpl : public Store {
   void MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change);
   Survey MakeSurvey(const VolumeRecord* replaced);
   void FindCandidates(Survey* survey);
+  void FindAbsorbed(Survey* survey);
   std::vector<Candidate> ChooseVictims(std::vector<Candidate> rest, uint64_t kept_bytes,
                                        bool thorough) const;
   uint64_t MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied);
@@ -106,6 +108,13 @@ class StoreImpl : public Store {
   void RelievePressure();
   void LimitHistories(const Survey& survey);
   void TrimCatalog();
+  // --- store_chains.cc ---
+  void ShortenChains();
+  std::optional<std::pair<TimelineId, TimelineId>> FindToAbsorb();
+  bool CopyKeys(TimelineId from, TimelineId to, Instant until);
+  void Absorb(TimelineId timeline, TimelineId into);
+  void EndEmptyTimelines();
+  TimelineId AbsorberOf(TimelineId timeline);
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
   bool GoOn();

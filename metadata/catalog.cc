@@ -131,6 +131,7 @@ std::string TimelineRecord::Encode() const {
     out["fork"] = fork.ns;
   }
   if (dropped) out["dropped"] = true;
+  if (absorbed_by) out["absorbed_by"] = *absorbed_by;
   return out.dump();
 }
 
@@ -147,6 +148,7 @@ TimelineRecord TimelineRecord::Decode(std::string_view text) {
       record.fork.ns = in.at("fork");
     }
     record.dropped = in.value("dropped", false);
+    if (in.contains("absorbed_by")) record.absorbed_by = in.at("absorbed_by").get<TimelineId>();
     return record;
   });
 }

@@ -80,6 +80,9 @@ struct TimelineRecord {
   uint64_t base_bytes = 0;  // content bytes and inodes at the fork instant
   uint64_t base_inodes = 0;
   bool dropped = false;  // nobody needs it any more; its data are being deleted
+  // What others need of its index is this timeline's now; its segments stay as long as they are
+  // referred to.
+  std::optional<TimelineId> absorbed_by;
 
   std::string Encode() const;
   static TimelineRecord Decode(std::string_view json);

@@ -12,7 +12,7 @@ constexpr size_t kMaxKnownComplete = 1 << 16;
 
 bool HeadNames::complete(Ino dir) {
   const View::Link& own = view_->chain().front();
-  if (dir >= own.first_ino || view_->chain().size() == 1) return true;
+  if (dir >= own.first_ino) return true;
   if (complete_.contains(dir)) return true;
   if (!index_->Get(HeadDirKey(own.timeline, dir))) return false;
   if (complete_.size() >= kMaxKnownComplete) complete_.clear();

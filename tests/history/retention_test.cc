@@ -33,11 +33,12 @@ constexpr uint64_t kRange = 30 * kMinute;
 constexpr uint64_t kHourlySpan = 6 * kHour;
 constexpr uint64_t kDailySpan = 72 * kHour;
 
-StoreOptions OptionsFor(const std::filesystem::path& root, ManualClock& clock) {
+StoreOptions OptionsFor(const std::filesystem::path& root, ManualClock& clock, bool join) {
   StoreOptions options(root, clock.AsFunction());
   options.max_segment_bytes = 256 << 10;
   options.collector.background = false;
   options.collector.reserve_bytes = 0;
+  if (join) options.collector.max_chain = 1;
   options.defaults = {{"retention", "30m"}, {"keep", "hourly:6h,daily:3d"}, {"trash", "2h"}};
   return options;
 }
@@ -53,8 +54,8 @@ uint64_t JournalBytes(const std::filesystem::path& root) {
 class RetentionWorld {
  public:
   explicit RetentionWorld(uint64_t seed, const std::filesystem::path& root)
-      : random_(seed), operations_(seed + 1, Profile(seed)), root_(root) {
-    store_ = Store::Open(OptionsFor(root, clock_));
+      : random_(seed), operations_(seed + 1, Profile(seed)), root_(root), join_(seed % 4 != 1) {
+    store_ = Store::Open(OptionsFor(root, clock_, join_));
     AddVolume("first");
   }
   ~RetentionWorld() { twins_.clear(); }
@@ -334,7 +335,7 @@ class RetentionWorld {
       twin->volume.reset();
     }
     store_.reset();
-    store_ = Store::Open(OptionsFor(root_, clock_));
+    store_ = Store::Open(OptionsFor(root_, clock_, join_));
     for (const auto& twin : twins_) twin->volume = store_->OpenVolume(twin->name);
     return Check(false);
   }
@@ -377,6 +378,7 @@ class RetentionWorld {
   Random random_;
   RandomOperations operations_;
   const std::filesystem::path root_;
+  const bool join_;  // timelines as soon as they can be
   ManualClock clock_{1'700'000'000 * ManualClock::kSecond};
   std::unique_ptr<Store> store_;
   std::vector<std::unique_ptr<Twin>> twins_;
