@@ -154,6 +154,28 @@ void CatalogStore::Commit(const Change& change) {
   }
 }
 
+void CatalogStore::ForgetTimelines(const std::vector<TimelineId>& gone, Change* change) const {
+  const auto is_gone = [&](const Binding& binding) {
+    return binding.timeline == kControlTimeline ||
+           std::find(gone.begin(), gone.end(), binding.timeline) != gone.end();
+  };
+  const auto forget = [&](const VolumeRecord& record, std::vector<VolumeRecord>* out) {
+    VolumeRecord forgetful = record;
+    std::vector<Binding>& bindings = forgetful.bindings;
+    for (Binding& binding : bindings) {
+      if (is_gone(binding)) binding.timeline = kControlTimeline;
+    }
+    const auto end =
+        std::unique(bindings.begin(), bindings.end(), [](const auto& a, const auto& b) {
+          return a.timeline == kControlTimeline && b.timeline == kControlTimeline;
+        });
+    bindings.erase(end, bindings.end());
+    if (bindings != record.bindings) out->push_back(std::move(forgetful));
+  };
+  for (const auto& [name, record] : volumes_) forget(record, &change->put_volumes);
+  for (const auto& [id, record] : removed_) forget(record, &change->put_removed);
+}
+
 uint32_t CatalogStore::Rewrite() {
   Change all;
   for (const auto& [name, record] : volumes_) all.put_volumes.push_back(record);

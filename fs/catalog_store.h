@@ -79,6 +79,10 @@ class CatalogStore {
 
   void Sync() { control_->Sync(); }
 
+  // Adds to `change` that volumes which were bound to these timelines know nothing of then any
+  // more.
+  void ForgetTimelines(const std::vector<TimelineId>& gone, Change* change) const;
+
   // Writes all of the catalog as one record and returns the segment that holds it: those before it
   // are needed no more, once the index is flushed.
   uint32_t Rewrite();

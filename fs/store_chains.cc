@@ -96,13 +96,7 @@ void StoreImpl::Absorb(TimelineId timeline, TimelineId into) {
   parent.parent.reset();
   parent.absorbed_by = into;
   change.put_timelines = {child, parent};
-  for (const auto& [name, record] : catalog_->volumes()) {
-    VolumeRecord forgetful = record;
-    for (Binding& binding : forgetful.bindings) {
-      if (binding.timeline == timeline) binding.timeline = kControlTimeline;
-    }
-    if (forgetful.bindings != record.bindings) change.put_volumes.push_back(std::move(forgetful));
-  }
+  catalog_->ForgetTimelines({timeline}, &change);
   catalog_->Commit(change);
   lock.unlock();
   index_->DropTimeline(timeline);

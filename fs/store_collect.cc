@@ -98,22 +98,7 @@ std::vector<TimelineId> StoreImpl::CommitAndDrop(CatalogStore::Change change) {
     change.put_timelines.back().dropped = true;
   }
   if (unneeded.empty()) return unneeded;
-  const auto forget = [&](const VolumeRecord& record, std::vector<VolumeRecord>* out) {
-    VolumeRecord forgetful = record;
-    for (Binding& binding : forgetful.bindings) {
-      if (std::find(unneeded.begin(), unneeded.end(), binding.timeline) != unneeded.end())
-        binding.timeline = kControlTimeline;
-    }
-    const auto end =
-        std::unique(forgetful.bindings.begin(), forgetful.bindings.end(),
-                    [](const Binding& a, const Binding& b) {
-                      return a.timeline == kControlTimeline && b.timeline == kControlTimeline;
-                    });
-    forgetful.bindings.erase(end, forgetful.bindings.end());
-    if (forgetful.bindings != record.bindings) out->push_back(std::move(forgetful));
-  };
-  for (const auto& [name, record] : catalog_->volumes()) forget(record, &change.put_volumes);
-  for (const auto& [id, record] : catalog_->removed()) forget(record, &change.put_removed);
+  catalog_->ForgetTimelines(unneeded, &change);
   catalog_->Commit(change);
   return unneeded;
 }

@@ -8,6 +8,7 @@
 // the collector free and empty many. REWIND_SEED repeats one seed, REWIND_OPS makes the run longer.
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include <thread>
 
 #include "fs/store.h"
+#include "fs/volume.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 #include "tests/support/manual_clock.h"
@@ -448,6 +450,72 @@ TEST_P(RetentionTest, CollectingBesideWritersAndReaders) {
   ASSERT_EQ(problem, "") << "seed " << seed;
   ASSERT_EQ(failure, "") << "seed " << seed;
   ASSERT_EQ(world.CollectAndCheck(), "") << "seed " << seed;
+}
+
+// A volume that was rolled back again and again has a timeline for each time. Once nobody can look
+// at the older ones any more, reads need not look through them, and they end when their data do.
+TEST(RetentionChainTest, TimelinesOfOldRollbacksAreJoinedAndEnd) {
+  constexpr int kRollbacks = 20;
+  TempDir dir;
+  ManualClock clock{1'700'000'000 * ManualClock::kSecond};
+  auto store = Store::Open(OptionsFor(dir.path() / "root", clock, true));
+  CreateRequest request;
+  request.name = "v";
+  store->Create(request);
+  const auto write = [&](const std::string& name, const std::string& contents) {
+    auto volume = store->OpenVolume("v");
+    const auto found = volume->Lookup(kRootIno, name);
+    const Ino ino = found ? found->ino : volume->Create({}, kRootIno, name, S_IFREG | 0644).ino;
+    volume->Write({}, ino, 0, contents, false);
+  };
+  const auto expect_contents = [&](const std::string& contents) {
+    auto volume = store->OpenVolume("v");
+    for (int i = 0; i < kRollbacks; ++i) {
+      const auto found = volume->Lookup(kRootIno, "file " + std::to_string(i));
+      ASSERT_TRUE(found.has_value()) << i;
+      std::string data(contents.size(), '#');
+      ASSERT_EQ(volume->Read(found->ino, 0, data), data.size()) << i;
+      ASSERT_EQ(data, contents) << i;
+    }
+    EXPECT_FALSE(volume->Lookup(kRootIno, "mistake").has_value());
+    const CollectedTree tree = CollectTree(*volume);
+    EXPECT_TRUE(tree.problems.empty()) << tree.ProblemText();
+    EXPECT_EQ(tree.tree.size(), kRollbacks + 1u);
+  };
+  for (int i = 0; i < kRollbacks; ++i) {
+    write("file " + std::to_string(i), std::string(5000, 'x'));
+    clock.Forward(kMinute);
+    request.at = store->Now();
+    clock.Forward(kMinute);
+    write("mistake", "m");
+    request.name = "before-" + std::to_string(i);
+    request.source_kind = SourceKind::kRollback;
+    request.source = "v";
+    store->Create(request);
+    store->Remove(request.name);
+  }
+  EXPECT_EQ(store->Find("v")->bindings.size(), kRollbacks + 1u);
+  store->Set("v", {{"keep", "none"}});
+  // While a head is open: it goes on with what it knows of the longer chain.
+  auto head = store->OpenVolume("v");
+  clock.Forward(3 * kHour);
+  write("file 0", std::string(5000, 'x'));
+  clock.Forward(kHour);
+  store->Collect();
+  expect_contents(std::string(5000, 'x'));
+  EXPECT_LE(store->Find("v")->bindings.size(), 2u);
+  head.reset();
+  expect_contents(std::string(5000, 'x'));
+  store.reset();
+  store = Store::Open(OptionsFor(dir.path() / "root", clock, true));
+  expect_contents(std::string(5000, 'x'));
+  // With their data overwritten, nothing is left of the older timelines.
+  for (int i = 0; i < kRollbacks; ++i) write("file " + std::to_string(i), std::string(5000, 'y'));
+  clock.Forward(kHour);
+  store->Collect();
+  expect_contents(std::string(5000, 'y'));
+  const std::filesystem::directory_iterator journals(dir.path() / "root" / "journal");
+  EXPECT_EQ(std::distance(begin(journals), end(journals)), 2) << "the catalog's and the head's";
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RetentionTest, ::testing::Range<uint64_t>(1, kSeeds + 1));
