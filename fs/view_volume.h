@@ -1,6 +1,6 @@
 // The implementation of Volume, for heads and fixed views alike. Split by concern: volume_read.cc,
-// volume_names.cc, volume_contents.cc, volume_attributes.cc; changes go through a Transaction
-// (fs/transaction.h).
+// volume_names.cc, volume_contents.cc, volume_attributes.cc, volume_journalled.cc; changes go
+// through a Transaction (fs/transaction.h).
 #pragma once
 
 #include <atomic>
@@ -61,7 +61,10 @@ class ViewVolume : public Volume {
 
   void Forget(Ino ino) override;
   void ForgetAll() override;
+  std::vector<Ino> Unlinked() override;
   void Sync() override;
+  JournalPosition JournalEnd() const override;
+  JournalledOperations JournalledSince(JournalPosition from) override;
 
   // Makes the root directory: the first operation of a timeline without a parent.
   void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/journalled.h"
 #include "metadata/inode.h"
 #include "metadata/instant.h"
 
@@ -137,8 +138,16 @@ class Volume {
   virtual void Forget(Ino ino) = 0;
   // No kernel knows any inode of this volume: unlinked inodes end.
   virtual void ForgetAll() = 0;
+  // The inodes that are unlinked and have not been forgotten.
+  virtual std::vector<Ino> Unlinked() = 0;
   // Everything acknowledged before the call survives the machine when this returns.
   virtual void Sync() = 0;
+
+  // --- after a sudden end of the daemon ---
+  // Where the journal ends; waits for nobody. Operations that begin later are recorded after it.
+  virtual JournalPosition JournalEnd() const = 0;
+  // The operations recorded from there on that a request asked for.
+  virtual JournalledOperations JournalledSince(JournalPosition from) = 0;
 };
 
 }  // namespace rw
