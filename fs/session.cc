@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
@@ -13,13 +14,17 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <list>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fs/page_dropper.h"
+#include "fs/request_board.h"
 #include "fs/session_operations.h"
 #include "fs/session_request.h"
 #include "metadata/refused.h"
@@ -30,8 +35,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Threads are added while all are busy: each fsync and each cold read holds one.
-constexpr size_t kMaxThreads = 16;
+// For tests: do as on kernels that do not send requests again.
+constexpr char kWithoutResend[] = "REWIND_WITHOUT_RESEND";
 constexpr milliseconds kUnmountPatience{2000};
 constexpr int kWakeSignal =
     SIGURG;  // ignored by default; the handler only interrupts a blocking read
@@ -49,16 +54,24 @@ class FuseSession : public Session {
  public:
   FuseSession(std::shared_ptr<Volume> volume, SessionOptions options)
       : mountpoint_(options.mountpoint),
-        state_(std::move(volume), std::move(options.open_at), options.source),
+        state_(std::move(volume), std::move(options.open_at), std::move(options.on_view),
+               options.source),
         flags_(options.flags) {
     state_.make_room = std::move(options.make_room);
     state_.drop_pages = [this](uint64_t node) { pages_.Drop(node); };
+    if (options.inherited) {
+      Inherit(std::move(*options.inherited));
+      return;
+    }
+    board_ = std::make_unique<RequestBoard>();
     state_.nodes.volume().ForgetAll();  // no kernel knows anything of it yet
     MountNow();
     try {
       StartThread();
+      WaitForInit();
     } catch (...) {
       umount2(mountpoint_.c_str(), MNT_DETACH);
+      JoinThreads();
       fuse_session_destroy(session_);
       throw;
     }
@@ -69,7 +82,7 @@ class FuseSession : public Session {
     pages_.Stop();  // while there are threads that serve what it may wait for
     JoinThreads();
     fuse_session_destroy(
-        session_);  // closes the descriptor, which ends the connection whoever still holds it
+        session_);  // closes the descriptor: unless a supervisor has it too, the connection ends
     try {
       state_.nodes.volume().ForgetAll();
       state_.nodes.volume().Sync();
@@ -80,39 +93,49 @@ class FuseSession : public Session {
 
   bool alive() const override { return !fuse_session_exited(session_); }
 
+  std::optional<SessionRemains> remains() const override {
+    return SessionRemains{device_, board_->fd(), init_request_, {}};
+  }
+
+  void Probe() override { state_.nodes.volume().FindInode(kRootIno); }
+
  private:
-  void MountNow() {
-    const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-      throw Refused(
-          errno == ENOENT ? ENODEV : errno,
-          std::string("cannot open /dev/fuse: ") + std::strerror(errno) + "; load the fuse module");
-    }
+  // Makes the libfuse session, which owns the descriptor from then on.
+  void MakeSession(int device) {
     char name[] = "rewind";
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);
     session_ = fuse_session_new(&args, &SessionOperations(), sizeof(fuse_lowlevel_ops), &state_);
     fuse_opt_free_args(&args);  // libfuse made a copy of its own
     if (session_ == nullptr) {
-      close(fd);
+      close(device);
       throw Refused(EINVAL, "libfuse refused the session");
     }
     fuse_custom_io io{};
-    io.read = [](int from, void* buffer, size_t size, void* userdata) {
-      return ReadRequest(from, buffer, size, userdata);
-    };
+    io.read = [](int from, void* buffer, size_t size, void*) { return read(from, buffer, size); };
     io.writev = [](int to, iovec* parts, int count, void* userdata) {
       return WriteReply(to, parts, count, userdata);
     };
-    if (const int result = fuse_session_custom_io(session_, &io, fd); result != 0) {
+    if (const int result = fuse_session_custom_io(session_, &io, device); result != 0) {
       fuse_session_destroy(session_);
-      close(fd);
+      close(device);
       throw Refused(-result, "libfuse refused the descriptor");
     }
+    device_ = device;
+  }
+
+  void MountNow() {
+    const int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (device < 0) {
+      throw Refused(
+          errno == ENOENT ? ENODEV : errno,
+          std::string("cannot open /dev/fuse: ") + std::strerror(errno) + "; load the fuse module");
+    }
+    MakeSession(device);
     const unsigned long flags =
         flags_ | MS_NOATIME |
         (state_.nodes.volume().writable() ? 0UL : static_cast<unsigned long>(MS_RDONLY));
-    const std::string data = "fd=" + std::to_string(fd) +
+    const std::string data = "fd=" + std::to_string(device) +
                              ",rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other";
     if (mount(state_.source.c_str(), mountpoint_.c_str(), "fuse.rewind", flags, data.c_str()) !=
         0) {
@@ -123,50 +146,181 @@ class FuseSession : public Session {
     }
   }
 
-  // Both are called with the session's state as user data; the exchange that INIT is lives in a
-  // session's first moments and on one thread.
-  static ssize_t ReadRequest(int fd, void* buffer, size_t size, void*) {
-    return read(fd, buffer, size);
+  // A mount that ends before it has begun could not be inherited.
+  void WaitForInit() {
+    std::unique_lock lock(threads_mutex_);
+    while (init_request_.empty()) {
+      if (finished_ > 0) throw Refused(EIO, "the mount ended at once");
+      initialised_.wait_for(lock, milliseconds(10));
+    }
   }
 
-  static ssize_t WriteReply(int fd, iovec* parts, int count, void* state) {
-    if (CurrentRequest().opcode == kInitOpcode && count >= 2) {
-      static_cast<SessionState*>(state)->agreed_flags =
-          init_.EditReply(parts[0].iov_base, parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+  void Inherit(SessionRemains remains) {
+    try {
+      board_ = std::make_unique<RequestBoard>(std::exchange(remains.board, -1));
+    } catch (...) {
+      close(remains.device);
+      throw;
     }
-    return writev(fd, parts, count);
+    MakeSession(remains.device);
+    try {
+      init_request_ = std::move(remains.init);
+      swallowing_ = true;
+      std::string init = init_request_;
+      Process(init.data(), init.size());
+      swallowing_ = false;
+      resends_ = exchange_.resends() && std::getenv(kWithoutResend) == nullptr;
+      const int device = device_;
+      state_.nodes.Inherit(remains.views,
+                           [device](uint64_t node) { return KernelKnows(device, node); });
+      if (const auto end = board_->EarliestEnd())
+        state_.journalled = state_.nodes.volume().JournalledSince(*end);
+      inheriting_ = true;
+      StartThread();
+    } catch (...) {
+      swallowing_ = false;
+      fuse_session_destroy(session_);
+      throw;
+    }
+  }
+
+  // Called with the session's state as user data, on the thread that works on the request.
+  static ssize_t WriteReply(int device, iovec* parts, int count, void* state) {
+    if (CurrentRequest().opcode == kInitOpcode && count >= 2) {
+      static_cast<SessionState*>(state)->agreed_flags = exchange_.EditReply(
+          parts[0].iov_base, parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+    }
+    if (swallowing_) {
+      ssize_t bytes = 0;
+      for (int i = 0; i < count; ++i) bytes += static_cast<ssize_t>(parts[i].iov_len);
+      return bytes;
+    }
+    if (slot_ != nullptr && count == 1 && parts[0].iov_len == RequestBoard::kReplyHeaderBytes)
+      slot_->Answer(parts[0].iov_base);
+    return writev(device, parts, count);
   }
 
   // With one thread at least, to be had no more of is no reason to end.
   void StartThread() {
     InstallWakeHandler();
     const std::lock_guard lock(threads_mutex_);
-    if (threads_.size() >= kMaxThreads || stopping_) return;
+    // Threads are added while all are busy: each fsync and each cold read holds one.
+    if (threads_.size() >= RequestBoard::kSlots || stopping_) return;
     ++idle_;
     try {
-      threads_.emplace_back([this] { Serve(); });
+      threads_.emplace_back([this, number = threads_.size()] { Serve(number); });
     } catch (const std::system_error&) {
       --idle_;
       if (threads_.empty()) throw;
     }
   }
 
-  void Serve() {
-    fuse_buf buffer{};
-    while (!fuse_session_exited(session_)) {
-      const int received = fuse_session_receive_buf(session_, &buffer);
-      if (received == -EINTR || received == -EAGAIN) continue;
-      if (received <= 0) break;
-      if (--idle_ == 0) StartThread();
-      CurrentRequest() = TranslateRequest(buffer.mem, &buffer.size, state_.agreed_flags);
-      if (CurrentRequest().opcode == kInitOpcode) init_.SawRequest(buffer.mem, buffer.size);
-      fuse_session_process_buf(session_, &buffer);
-      ++idle_;
+  void Serve(size_t number) {
+    try {
+      ServeRequests(number);
+    } catch (const std::exception& error) {
+      spdlog::error("{}: a thread ended: {}", state_.source, error.what());
     }
+    slot_ = nullptr;
     --idle_;
     fuse_session_exit(session_);
     ++finished_;
-    free(buffer.mem);
+  }
+
+  void ServeRequests(size_t number) {
+    std::string first;
+    if (inheriting_) first = FinishInherited();
+    RequestBoard::Slot& slot = board_->Prepare(number);
+    slot_ = &slot;
+    if (!first.empty()) {
+      std::memcpy(slot.request.data(), first.data(), first.size());
+      Work(&slot, first.size());
+    }
+    while (!fuse_session_exited(session_)) {
+      const ssize_t received = read(device_, slot.request.data(), slot.request.size());
+      if (received < 0 && MayReadAgain(errno)) continue;
+      if (received <= 0) break;  // unmounted
+      Work(&slot, static_cast<size_t>(received));
+    }
+  }
+
+  // ENOENT: the request was taken back.
+  static bool MayReadAgain(int error) {
+    return error == EINTR || error == EAGAIN || error == ENOENT;
+  }
+
+  void Work(RequestBoard::Slot* slot, size_t size) {
+    slot->Begin(state_.nodes.volume().JournalEnd());
+    if (--idle_ == 0) StartThread();
+    Process(slot->request.data(), size);
+    if (CurrentRequest().opcode == kInitOpcode) {
+      const std::lock_guard lock(threads_mutex_);
+      init_request_.assign(slot->request.data(), size);
+      initialised_.notify_all();
+    }
+    slot->Clear();
+    ++idle_;
+  }
+
+  void Process(char* request, size_t size, bool again = false) {
+    static thread_local std::string translated;  // the board keeps requests as they came
+    if (NeedsTranslation(request, size)) {
+      translated.assign(request, size);
+      request = translated.data();
+    }
+    fuse_buf buffer{};
+    buffer.mem = request;
+    buffer.size = size;
+    CurrentRequest() = TranslateRequest(buffer.mem, &buffer.size, state_.agreed_flags);
+    CurrentRequest().resent |= again;
+    if (CurrentRequest().opcode == kInitOpcode) exchange_.SawRequest(buffer.mem, buffer.size);
+    fuse_session_process_buf(session_, &buffer);
+  }
+
+  // Does and answers what the earlier daemon did not; on the only thread that there is. Until it
+  // returns, the board is as the earlier daemon left it, for the one after this. May return a
+  // request that was received meanwhile.
+  std::string FinishInherited() {
+    std::string first;
+    if (resends_ && AskToResend(device_)) {
+      first = WorkOnResent();
+    } else {
+      WorkOnLeftovers();
+    }
+    state_.journalled.clear();
+    state_.nodes.EndForgotten();
+    board_->ClearAll();
+    inheriting_ = false;
+    return first;
+  }
+
+  // What is sent again comes before everything else but what needs no answer.
+  std::string WorkOnResent() {
+    std::string buffer(RequestBoard::kBufferBytes, '\0');
+    pollfd readable{device_, POLLIN, 0};
+    while (poll(&readable, 1, 0) > 0 && (readable.revents & POLLIN) != 0) {
+      const ssize_t received = read(device_, buffer.data(), buffer.size());
+      if (received < 0 && MayReadAgain(errno)) continue;
+      if (received <= 0) break;
+      const auto size = static_cast<size_t>(received);
+      if (IsNewAndWaits(buffer.data(), size)) return buffer.substr(0, size);
+      Process(buffer.data(), size);
+    }
+    return {};
+  }
+
+  // For kernels that do not send again: the earlier daemon's copies will do.
+  void WorkOnLeftovers() {
+    for (RequestBoard::Leftover& left : board_->Leftovers()) {
+      if (left.answer) {
+        // The kernel refuses what it has got already.
+        if (write(device_, left.answer->data(), left.answer->size()) < 0 && errno != ENOENT)
+          spdlog::warn("{}: an answer was refused: {}", state_.source, std::strerror(errno));
+      } else {
+        Process(left.request.data(), left.request.size(), true);
+      }
+      board_->Clear(left.slot);
+    }
   }
 
   void Unmount() {
@@ -198,7 +352,10 @@ class FuseSession : public Session {
   }
 
   static constexpr uint32_t kInitOpcode = 26;
-  static thread_local InitExchange init_;
+  // Of the thread that works on a request. INIT is the first one, and alone.
+  static thread_local InitExchange exchange_;
+  static thread_local bool swallowing_;  // the kernel has had its reply long ago
+  static thread_local RequestBoard::Slot* slot_;
 
   std::string mountpoint_;
   SessionState state_;
@@ -206,14 +363,22 @@ class FuseSession : public Session {
   fuse_session* session_ = nullptr;
   PageDropper pages_{
       [this](uint64_t node) { fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }};
+  int device_ = -1;  // session_ owns it
+  std::unique_ptr<RequestBoard> board_;
+  bool resends_ = false;     // the kernel does, when asked
+  bool inheriting_ = false;  // the first thread's, and there are no others meanwhile
   std::atomic<int> idle_{0};
   std::atomic<size_t> finished_{0};
   std::mutex threads_mutex_;  // guards what follows, while the session serves
   bool stopping_ = false;
+  std::string init_request_;
+  std::condition_variable initialised_;
   std::list<std::thread> threads_;
 };
 
-thread_local InitExchange FuseSession::init_;
+thread_local InitExchange FuseSession::exchange_;
+thread_local bool FuseSession::swallowing_ = false;
+thread_local RequestBoard::Slot* FuseSession::slot_ = nullptr;
 
 }  // namespace
 

@@ -4,15 +4,27 @@
 #include <sys/mount.h>
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "metadata/instant.h"
 
 namespace rw {
 
 class Volume;
 
 inline constexpr unsigned long kDefaultMountFlags = MS_NOSUID | MS_NODEV;
+
+// What a mount goes on with when the daemon that made it has ended: see fs/README.md.
+struct SessionRemains {
+  int device = -1;   // descriptor of /dev/fuse; the mount lives as long as somebody holds it
+  int board = -1;    // descriptor of what the threads were working on (fs/request_board.h)
+  std::string init;  // the kernel's first request
+  std::map<uint64_t, Instant> views;  // by slot, as on_view has told
+};
 
 struct SessionOptions {
   std::string mountpoint;  // an existing directory, absolute
@@ -25,13 +37,21 @@ struct SessionOptions {
   // What the mount withholds, as MS_… of mount(2); access times never change and fixed views are
   // read-only, whatever this says.
   unsigned long flags = kDefaultMountFlags;
+  // Told, from any thread and before the kernel knows, which instant a slot of node ids stands for;
+  // nothing: none any more.
+  std::function<void(uint64_t slot, std::optional<Instant> at)> on_view = {};
+  // Of an earlier daemon's mount at `mountpoint`: go on with it instead of mounting. Takes the
+  // descriptors, also if it throws.
+  std::optional<SessionRemains> inherited = {};
 };
 
 // Thread safety: all methods may be called from any thread. The session serves requests on threads
 // of its own until it is unmounted.
 class Session {
  public:
-  // Mounts; the mount answers when this returns. Throws Refused with the errno of what failed
+  // Mounts, or goes on with what is inherited: requests that were sent to the earlier daemon and
+  // not answered are done, unless they are in the volume's journal, and answered. The mount answers
+  // when this returns. Throws Refused with the errno of what failed
   // (ENODEV: no /dev/fuse; EPERM: no CAP_SYS_ADMIN).
   static std::unique_ptr<Session> Mount(std::shared_ptr<Volume> volume, SessionOptions options);
 
@@ -40,6 +60,12 @@ class Session {
 
   // False once the kernel has ended the connection (somebody unmounted it from outside).
   virtual bool alive() const = 0;
+
+  // Of this mount, with no views; the descriptors stay the session's. None if there are none.
+  virtual std::optional<SessionRemains> remains() const { return std::nullopt; }
+
+  // Returns when the volume answers.
+  virtual void Probe() {}
 };
 
 }  // namespace rw

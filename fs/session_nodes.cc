@@ -58,6 +58,7 @@ Node SessionNodes::FindView(std::string_view time) {
     slots_[at] = node.slot;
     views_[node.slot].at = at;
     idle_.push_back(node.slot);  // until it is remembered
+    if (on_view_) on_view_(node.slot, at);
   }
   open_.Put(node.slot, node.volume, 1);
   return node;
@@ -70,6 +71,7 @@ uint64_t SessionNodes::NewSlot() {
     if (oldest == views_.end() || oldest->second.lookups > 0) continue;
     open_.Erase(oldest->first);
     slots_.erase(oldest->second.at);
+    if (on_view_) on_view_(oldest->first, std::nullopt);
     views_.erase(oldest);
   }
   if (views_.size() >= kHiddenSlot - 1)
@@ -101,7 +103,7 @@ void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
     const auto found = views_.find(slot);
     if (found == views_.end()) return;
     found->second.lookups -= std::min(count, found->second.lookups);
-    if (found->second.lookups == 0) idle_.push_back(slot);
+    if (found->second.lookups == 0 && !found->second.inherited) idle_.push_back(slot);
     return;
   }
   if (!volume_->writable()) return;
@@ -109,17 +111,38 @@ void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
   // meanwhile, which would make an inode of a file that it knows end.
   const std::lock_guard lock(lookups_mutex_);
   const auto found = lookups_.find(node_id);
-  if (found == lookups_.end()) return;
-  if (found->second > count) {
+  if (found == lookups_.end() && !kernel_knows_) return;
+  if (found != lookups_.end() && found->second > count) {
     found->second -= count;
     return;
   }
-  lookups_.erase(found);
+  if (found != lookups_.end()) lookups_.erase(found);
+  EndIfUnlinked(node_id);
+}
+
+void SessionNodes::EndIfUnlinked(Ino ino) {
   try {
-    volume_->Forget(node_id);
+    if (kernel_knows_) {
+      const auto inode = volume_->FindInode(ino);
+      if (!inode || inode->nlink != 0 || kernel_knows_(ino)) return;
+    }
+    volume_->Forget(ino);
   } catch (const std::exception& error) {
     spdlog::error("an unlinked inode did not end; it will at the next mount: {}", error.what());
   }
+}
+
+void SessionNodes::Inherit(const std::map<uint64_t, Instant>& views, KernelKnows knows) {
+  kernel_knows_ = std::move(knows);
+  for (const auto& [slot, at] : views) {
+    slots_[at] = slot;
+    views_[slot] = {.at = at, .lookups = 0, .inherited = true};
+    newest_slot_ = std::max(newest_slot_, slot);
+  }
+}
+
+void SessionNodes::EndForgotten() {
+  for (const Ino ino : volume_->Unlinked()) EndIfUnlinked(ino);
 }
 
 }  // namespace rw

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -39,9 +40,23 @@ struct Node {
 class SessionNodes {
  public:
   using OpenAt = std::function<std::shared_ptr<Volume>(std::string_view time)>;
+  // Hears which instant a slot means from now on, before the kernel hears of the slot; nothing when
+  // it is free again.
+  using OnView = std::function<void(uint64_t slot, std::optional<Instant> at)>;
+  using KernelKnows = std::function<bool(uint64_t node_id)>;
 
-  SessionNodes(std::shared_ptr<Volume> volume, OpenAt open_at)
-      : volume_(std::move(volume)), open_at_(std::move(open_at)), open_(kOpenViews) {}
+  SessionNodes(std::shared_ptr<Volume> volume, OpenAt open_at, OnView on_view)
+      : volume_(std::move(volume)),
+        open_at_(std::move(open_at)),
+        on_view_(std::move(on_view)),
+        open_(kOpenViews) {}
+
+  // The kernel knows nodes that it got to know from an earlier daemon: those of `views`, and others
+  // of the volume. Nobody knows how often, so from now on `knows` is asked before an unlinked inode
+  // ends. To be called before everything else.
+  void Inherit(const std::map<uint64_t, Instant>& views, KernelKnows knows);
+  // Ends what the earlier daemon would have ended, had it lived to hear that it was forgotten.
+  void EndForgotten();
 
   Volume& volume() { return *volume_; }
 
@@ -60,12 +75,16 @@ class SessionNodes {
 
   struct View {
     Instant at;
-    uint64_t lookups = 0;  // of all its inodes
+    uint64_t lookups = 0;    // of all its inodes
+    bool inherited = false;  // lookups are unknown: kept as long as the session
   };
   uint64_t NewSlot();  // views_mutex_ held
+  void EndIfUnlinked(Ino ino);
 
   std::shared_ptr<Volume> volume_;
   OpenAt open_at_;
+  OnView on_view_;
+  KernelKnows kernel_knows_;  // empty: `lookups_` says it all
 
   std::mutex views_mutex_;  // guards what follows
   std::map<Instant, uint64_t> slots_;

@@ -35,12 +35,15 @@ Caller CallerOf(fuse_req_t req) {
           context->umask};
 }
 
+bool AnswerAgain(fuse_req_t req, fuse_ino_t node);
+
 // The one place where errors become errnos. Ordinary refusals are the application's affair; damage
 // and failures are logged.
 template <typename Fn>
 void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
   int error = EIO;
   try {
+    if (CurrentRequest().resent && AnswerAgain(req, node)) return;
     try {
       fn();
     } catch (const Refused& refused) {
@@ -521,6 +524,46 @@ void Create(fuse_req_t req, fuse_ino_t parent, const char*, mode_t mode, fuse_fi
     file->keep_cache = 1;  // as the kernel does for files that it does not ask to open
     ReplyNode(req, entry.ino, [&] { return fuse_reply_create(req, &entry, file); });
   });
+}
+
+// Answers a request that is in the journal already; false if it is not. The answer's attributes are
+// what they are by now, as those of any answer that was long under way.
+bool AnswerAgain(fuse_req_t req, fuse_ino_t id) {
+  const JournalledOperations& journalled = StateOf(req).journalled;
+  const auto found = journalled.find(CurrentRequest().unique);
+  if (found == journalled.end()) return false;
+  const JournalledOperation& done = found->second;
+  Volume& volume = NodesOf(req).volume();
+  const auto entry = [&] {
+    const auto inode = volume.FindInode(done.ino);
+    return EntryOf(StatOf(done.ino, inode ? *inode : done.inode.value()));
+  };
+  switch (done.type) {
+    case RecordType::kCreate:
+    case RecordType::kLink:
+      ReplyEntry(req, entry());
+      return true;
+    case RecordType::kCreateUnnamed: {
+      fuse_file_info file{};
+      file.keep_cache = 1;
+      const fuse_entry_param made = entry();
+      ReplyNode(req, made.ino, [&] { return fuse_reply_create(req, &made, &file); });
+      return true;
+    }
+    case RecordType::kSetAttr: {
+      const struct stat st = NeedStat(NodesOf(req).Find(id));
+      fuse_reply_attr(req, &st, kForever);
+      return true;
+    }
+    case RecordType::kWrite:
+    case RecordType::kCopyRange:
+      volume.Sync();  // it may have been asked for
+      fuse_reply_write(req, done.length);
+      return true;
+    default:
+      fuse_reply_err(req, 0);
+      return true;
+  }
 }
 
 void Init(void*, fuse_conn_info* connection) {

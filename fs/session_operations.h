@@ -15,8 +15,9 @@ namespace rw {
 
 // The user data of a FUSE session.
 struct SessionState {
-  SessionState(std::shared_ptr<Volume> volume, SessionNodes::OpenAt open_at, std::string name)
-      : nodes(std::move(volume), std::move(open_at)), source(std::move(name)) {}
+  SessionState(std::shared_ptr<Volume> volume, SessionNodes::OpenAt open_at,
+               SessionNodes::OnView on_view, std::string name)
+      : nodes(std::move(volume), std::move(open_at), std::move(on_view)), source(std::move(name)) {}
 
   // That a volume is full is logged once a minute, not for each write that is refused.
   bool MayLogFull();
@@ -24,8 +25,11 @@ struct SessionState {
   SessionNodes nodes;
   std::function<bool()> make_room;                 // on a full disk; may be empty
   std::function<void(uint64_t node)> drop_pages;   // has the kernel forget a node's contents, soon
-  std::string source;                              // for log lines
-  std::atomic<uint32_t> agreed_flags{0};           // of FUSE's INIT
+  std::string source;                     // for log lines
+  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
+  // What an earlier daemon may have done without answering. Requests that are sent again are
+  // answered from it; for the one thread that works while there are such.
+  JournalledOperations journalled;
   std::atomic<int64_t> full_logged_at{INT64_MIN};  // seconds of the steady clock
 };
 
