@@ -72,13 +72,14 @@ std::optional<MountEntry> FindMountAt(const std::filesystem::path& mountpoint) {
   return found;
 }
 
-int DetachBelow(const std::filesystem::path& directory) {
+int DetachBelow(const std::filesystem::path& directory, const std::set<std::string>& keep) {
   std::string prefix = directory.string() + "/";
   std::vector<MountEntry> entries = ReadMounts();
   std::reverse(entries.begin(), entries.end());
   int count = 0;
   for (const MountEntry& entry : entries) {
     if (!entry.is_rewind() || !entry.mountpoint.starts_with(prefix)) continue;
+    if (keep.contains(entry.mountpoint)) continue;
     if (umount2(entry.mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) ++count;
   }
   return count;

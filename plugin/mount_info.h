@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,8 @@ std::vector<MountEntry> ParseMounts(const std::string& text);
 // The topmost mount at exactly this path.
 std::optional<MountEntry> FindMountAt(const std::filesystem::path& mountpoint);
 
-// Detaches every mount of rewind's below `directory`, the youngest first, and returns how many
-// there were.
-int DetachBelow(const std::filesystem::path& directory);
+// Detaches every mount of rewind's below `directory` but those at the mountpoints to keep, the
+// youngest first, and returns how many there were.
+int DetachBelow(const std::filesystem::path& directory, const std::set<std::string>& keep);
 
 }  // namespace rw

@@ -7,10 +7,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -18,11 +20,15 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "fs/store.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
+#include "plugin/channel.h"
+#include "plugin/keeper.h"
 #include "plugin/server.h"
+#include "plugin/supervisor.h"
 #include "plugin/volumes.h"
 
 namespace rw {
@@ -62,15 +68,20 @@ int EndSignals() {
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-// Opens the store on a thread of its own, so that the daemon can be told to end meanwhile.
+// Opens the store and goes on with inherited mounts on a thread of its own, so that the daemon can
+// be told to end meanwhile.
 class Opening {
  public:
-  Opening(const ServeSettings& settings, Server& server)
-      : done_fd_(eventfd(0, EFD_CLOEXEC)), thread_([this, &settings, &server] {
+  Opening(const ServeSettings& settings, Server& server, Keeper& keeper,
+          std::vector<KeptMount> inherited)
+      : done_fd_(eventfd(0, EFD_CLOEXEC)),
+        thread_([this, &settings, &server, &keeper, inherited = std::move(inherited)] {
           try {
             store_ = Store::Open(StoreOptionsOf(settings));
             VolumesOptions volumes_options;
             volumes_options.mounts = settings.mounts;
+            volumes_options.keeper = &keeper;
+            volumes_options.inherited = inherited;
             volumes_ = std::make_unique<Volumes>(*store_, std::move(volumes_options));
             server.Ready(*volumes_);
           } catch (...) {
@@ -96,6 +107,20 @@ class Opening {
   Volumes& volumes() { return *volumes_; }
 
  private:
+  // A daemon whose supervisor was killed ends at once, but not before the next can be there.
+  static std::unique_ptr<Store> OpenStore(const ServeSettings& settings) {
+    constexpr std::chrono::milliseconds kPatience{1000}, kPause{20};
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    for (;;) {
+      try {
+        return Store::Open(StoreOptionsOf(settings));
+      } catch (const Refused& refused) {
+        if (refused.error() != EBUSY || std::chrono::steady_clock::now() > deadline) throw;
+      }
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+
   std::unique_ptr<Store> store_;
   std::unique_ptr<Volumes> volumes_;
   std::exception_ptr error_;
@@ -129,36 +154,63 @@ bool WaitForEither(int first, int second) {
 
 }  // namespace
 
-void Serve(const ServeSettings& settings) {
-  SetUpLog(settings.log_level);
-  signal(SIGPIPE, SIG_IGN);
-  int end_fd = EndSignals();
-  CheckFuse();
-  StoreOptionsOf(settings);  // what means nothing is refused before anything is touched
-  Server server(settings.socket);
+namespace {
+
+// The daemon's mounts end with its supervisor, which alone could hand them on; so the daemon does,
+// too.
+void EndWith(int supervisor) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != supervisor) std::_Exit(EXIT_FAILURE);
+}
+
+void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance) {
+  EndWith(inheritance.supervisor);
+  prctl(PR_SET_NAME, "rewind-daemon");
+  const int end_fd = EndSignals();
+  Keeper keeper(inheritance.channel);
+  Heartbeat heartbeat(&keeper);
+  Server server(inheritance.listening);
   spdlog::info("rewind {} listens on {}; opening {}", REWIND_VERSION, settings.socket,
                settings.root);
-  Opening opening(settings, server);
+  Opening opening(settings, server, keeper, DecodeMounts(inheritance.entries));
   if (!WaitForEither(opening.done_fd(), end_fd)) {
     spdlog::info("told to end while opening {}", settings.root);
-    EndNow(server, 0);
+    EndNow(server, EXIT_SUCCESS);
   }
-  if (std::exception_ptr error = opening.error()) {
+  if (const std::exception_ptr error = opening.error()) {
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& refused) {
       std::cerr << "rewind: " << refused.what() << std::endl;
     }
-    EndNow(server, 1);
+    EndNow(server, EXIT_FAILURE);
   }
   spdlog::info("ready with {} volumes", opening.store().List().size());
+  keeper.Ready();
+  heartbeat.Probe([&opening] { opening.volumes().Probe(); });
   WaitUntilReadable(end_fd);
   spdlog::info("told to end: unmounting");
+  heartbeat.Probe(nullptr);
   server.Stop();
   opening.volumes().UnmountAll();
   opening.store().SyncAll();
   close(end_fd);
   spdlog::info("ended");
+}
+
+}  // namespace
+
+void Serve(const ServeSettings& settings) {
+  SetUpLog(settings.log_level);
+  signal(SIGPIPE, SIG_IGN);
+  if (const auto inheritance = TakeInheritance()) {
+    ServeAsDaemon(settings, *inheritance);
+    return;
+  }
+  CheckFuse();
+  StoreOptionsOf(settings);  // what means nothing is refused before anything is touched
+  const int exit_code = Supervise(settings);
+  if (exit_code != EXIT_SUCCESS) std::_Exit(exit_code);
 }
 
 }  // namespace rw

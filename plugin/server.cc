@@ -9,6 +9,7 @@
 #include "metadata/quoted.h"
 #include "plugin/endpoints.h"
 #include "plugin/unix_socket.h"
+#include "plugin/volumes.h"
 
 namespace rw {
 namespace {
@@ -38,8 +39,12 @@ class Server::HttpServer : public httplib::Server {
   explicit HttpServer(int fd) { svr_sock_ = fd; }
 };
 
-Server::Server(std::filesystem::path socket) : socket_(std::move(socket)) {
-  http_ = std::make_unique<HttpServer>(ListenOn(socket_));
+Server::Server(const std::filesystem::path& socket) : Server(ListenOn(socket), socket) {}
+
+Server::Server(int listening) : Server(listening, {}) {}
+
+Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(socket)) {
+  http_ = std::make_unique<HttpServer>(listening);
   http_->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   http_->set_payload_max_length(kMaxBodyBytes);
   // Answers `Connection: close`: no connection is ever closed between two requests of the engine's.
@@ -93,6 +98,13 @@ Server::Server(std::filesystem::path socket) : socket_(std::move(socket)) {
                                                : "the request is not one that is understood";
     response.set_content(ErrorAnswer(why), kContentType);
   });
+  // On this thread, after the answer is written or cannot be.
+  http_->set_logger([this](const httplib::Request&, const httplib::Response&) {
+    std::unique_lock lock(mutex_);
+    Volumes* volumes = volumes_;
+    lock.unlock();
+    if (volumes != nullptr) volumes->Answered();
+  });
   thread_ = std::thread([this] { http_->listen_after_bind(); });
 }
 
@@ -121,7 +133,7 @@ void Server::Stop() {
 
 void Server::RemoveSocket() {
   std::error_code ignored;
-  std::filesystem::remove(socket_, ignored);
+  if (!socket_.empty()) std::filesystem::remove(socket_, ignored);
 }
 
 }  // namespace rw

@@ -18,7 +18,10 @@ class Server {
   // Listens on `socket` and answers on threads of its own from then on. Requests about volumes wait
   // for Ready: the engine gives a plugin a few seconds to listen, and takes "no such volume" during
   // a recovery for the truth. Throws Refused as ListenOn does.
-  explicit Server(std::filesystem::path socket);
+  explicit Server(const std::filesystem::path& socket);
+  // The same on a socket that somebody else listens on and removes: what waits in its queue is
+  // answered, too. Takes the descriptor.
+  explicit Server(int listening);
 
   // As Stop.
   ~Server();
@@ -32,15 +35,16 @@ class Server {
   // Must not be called while requests wait for Ready.
   void Stop();
 
-  // Removes the socket, for an end without Stop.
+  // Removes the socket that it has made, for an end without Stop.
   void RemoveSocket();
 
  private:
   class HttpServer;
 
+  Server(int listening, std::filesystem::path socket);
   Volumes& WaitForVolumes();
 
-  const std::filesystem::path socket_;
+  const std::filesystem::path socket_;  // empty: not its own
   std::mutex mutex_;
   std::condition_variable is_ready_;
   Volumes* volumes_ = nullptr;  // guarded by mutex_

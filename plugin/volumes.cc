@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "fs/volume.h"
@@ -59,6 +60,9 @@ std::string PlainName(const std::string& name) {
   return plain;
 }
 
+// Of what this thread has counted: the volume and the instant shown.
+thread_local std::optional<std::pair<std::string, Instant>> unanswered_here;
+
 std::string Describe(const std::vector<MountHolder>& holders, const std::string& name) {
   std::string by;
   bool docker = false;
@@ -98,17 +102,16 @@ void CheckNote(const std::string& note) {
 // The right to change one volume's mounts, for the time of one operation.
 class Volumes::Work {
  public:
-  Work(Volumes& volumes, const std::string& name) : volumes_(volumes), name_(name) {
-    {
-      std::lock_guard lock(volumes_.mutex_);
-      std::shared_ptr<Entry>& entry = volumes_.entries_[name];
-      if (entry == nullptr) entry = std::make_shared<Entry>();
-      entry_ = entry;
-    }
-    working_ = std::unique_lock(entry_->working);
+  Work(Volumes& volumes, const std::string& name) : Work(volumes, name, std::defer_lock) {
+    working_.lock();
+  }
+  // Does not wait; `ours` says whether it has got the right.
+  Work(Volumes& volumes, const std::string& name, std::try_to_lock_t)
+      : Work(volumes, name, std::defer_lock) {
+    working_.try_lock();
   }
   ~Work() {
-    working_.unlock();
+    if (ours()) working_.unlock();
     std::lock_guard lock(volumes_.mutex_);
     // The map's and this one: nobody waits for the entry, and nobody can come to it without mutex_.
     if (entry_->mounted.empty() && entry_.use_count() == 2) volumes_.entries_.erase(name_);
@@ -116,9 +119,19 @@ class Volumes::Work {
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  Entry& entry() { return *entry_; }
+  Entry& entry() const { return *entry_; }
+  bool ours() const { return working_.owns_lock(); }
 
  private:
+  Work(Volumes& volumes, const std::string& name, std::defer_lock_t)
+      : volumes_(volumes), name_(name) {
+    std::lock_guard lock(volumes_.mutex_);
+    std::shared_ptr<Entry>& entry = volumes_.entries_[name];
+    if (entry == nullptr) entry = std::make_shared<Entry>();
+    entry_ = entry;
+    working_ = std::unique_lock(entry_->working, std::defer_lock);
+  }
+
   Volumes& volumes_;
   const std::string name_;
   std::shared_ptr<Entry> entry_;
@@ -127,10 +140,60 @@ class Volumes::Work {
 
 Volumes::Volumes(Store& store, VolumesOptions options)
     : store_(store), options_(std::move(options)), directory_fd_(LockDirectory(options_.mounts)) {
-  if (int count = DetachBelow(std::filesystem::canonical(options_.mounts)); count > 0) {
+  std::set<std::string> inherited;
+  for (const KeptMount& kept : options_.inherited) {
+    if (Inherit(kept)) inherited.insert(kept.mountpoint);
+  }
+  const std::filesystem::path directory = std::filesystem::canonical(options_.mounts);
+  if (const int count = DetachBelow(directory, inherited); count > 0) {
     spdlog::info("detached {} mounts that an earlier run left under {}", count,
                  options_.mounts.string());
   }
+}
+
+// False if the mount has to end.
+bool Volumes::Inherit(KeptMount kept) {
+  const std::string mountpoint = kept.mountpoint;
+  try {
+    TakeOver(std::move(kept));
+    return true;
+  } catch (const std::exception& error) {
+    spdlog::error("cannot go on with the mount at {}: {}", mountpoint, error.what());
+  }
+  if (options_.keeper != nullptr) options_.keeper->Drop(mountpoint);
+  return false;
+}
+
+void Volumes::TakeOver(KeptMount kept) {
+  SessionRemains remains = kept.remains;
+  const auto refuse = [&remains](int error, const std::string& why) {
+    close(remains.device);
+    close(remains.board);
+    throw Refused(error, why);
+  };
+  const std::optional<MountEntry> entry = FindMountAt(kept.mountpoint);
+  if (!entry || entry->device != kept.device) refuse(ENOENT, "it was unmounted");
+  const std::optional<VolumeRecord> record = store_.Find(kept.name);
+  if (!record || record->id != kept.volume) refuse(ENOENT, "its volume is gone");
+  Mounted mounted;
+  std::shared_ptr<Volume> volume;
+  try {
+    volume = kept.at ? store_.OpenAt(kept.name, *kept.at) : store_.OpenVolume(kept.name);
+  } catch (const Refused& refused) {
+    refuse(refused.error(), refused.what());
+  }
+  SessionOptions session_options = OptionsOf(*record, kept.mountpoint, kept.source);
+  session_options.inherited = std::move(remains);
+  mounted.session = options_.mount(std::move(volume), std::move(session_options));
+  mounted.result = {kept.mountpoint, kept.device};
+  mounted.counts = std::move(kept.counts);
+  mounted.doubtful = std::move(kept.unanswered);
+  const std::string name = kept.name;
+  const Instant key = kept.at.value_or(kInstantMax);
+  mounted.kept = std::move(kept);
+  Work work(*this, name);
+  const std::lock_guard lock(mutex_);
+  work.entry().mounted.emplace(key, std::move(mounted));
 }
 
 Volumes::~Volumes() {
@@ -183,13 +246,17 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
 
   Mounted dead;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (stopping_) throw Refused(ESHUTDOWN, "cannot mount " + name + ": the daemon is stopping");
     auto found = mounted.find(key);
     if (found != mounted.end()) {
       if (found->second.session->alive()) {
-        ++found->second.counts[id];
-        return found->second.result;
+        Count(&found->second, id, 1);
+        const KeptMount kept = KeptOf(found->second);
+        const MountResult result = found->second.result;
+        lock.unlock();
+        Keep(kept);
+        return result;
       }
       dead = std::move(found->second);
       mounted.erase(found);
@@ -202,8 +269,9 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
   }
   Mounted made = MakeMount(*record, shown);
   made.counts = std::move(counts);
-  ++made.counts[id];
+  Count(&made, id, 1);
   MountResult result = made.result;
+  Keep(KeptOf(made), true);
   std::lock_guard lock(mutex_);
   mounted.emplace(key, std::move(made));
   return result;
@@ -218,18 +286,12 @@ Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<In
   }
   std::filesystem::path mountpoint = std::filesystem::canonical(options_.mounts) / directory;
   std::filesystem::create_directory(mountpoint);
-  Store* store = &store_;
-  auto open_at = [store, name = record.name](std::string_view time) {
-    return store->OpenAt(name, store->InstantOf(name, time));
-  };
   Mounted mounted;
   try {
     std::shared_ptr<Volume> volume =
         at ? store_.OpenAt(record.name, *at) : store_.OpenVolume(record.name);
     mounted.session =
-        options_.mount(std::move(volume),
-                       SessionOptions{mountpoint.string(), source, open_at,
-                                      [store] { return store->MakeRoom(); }, MountFlagsOf(record)});
+        options_.mount(std::move(volume), OptionsOf(record, mountpoint.string(), source));
   } catch (...) {
     rmdir(mountpoint.c_str());
     throw;
@@ -238,11 +300,77 @@ Volumes::Mounted Volumes::MakeMount(const VolumeRecord& record, std::optional<In
   if (std::optional<MountEntry> entry = FindMountAt(mountpoint)) {
     mounted.result.device = entry->device;
   }
+  KeptMount& kept = mounted.kept;
+  kept.volume = record.id;
+  kept.name = record.name;
+  kept.at = at;
+  kept.mountpoint = mounted.result.mountpoint;
+  kept.source = source;
+  kept.device = mounted.result.device;
   return mounted;
+}
+
+SessionOptions Volumes::OptionsOf(const VolumeRecord& record, const std::string& mountpoint,
+                                  const std::string& source) {
+  SessionOptions session;
+  session.mountpoint = mountpoint;
+  session.source = source;
+  session.open_at = [store = &store_, name = record.name](std::string_view time) {
+    return store->OpenAt(name, store->InstantOf(name, time));
+  };
+  session.make_room = [store = &store_] { return store->MakeRoom(); };
+  session.flags = MountFlagsOf(record);
+  if (MountKeeper* keeper = options_.keeper) {
+    session.on_view = [keeper, mountpoint](uint64_t slot, std::optional<Instant> at) {
+      keeper->PutView(mountpoint, slot, at);
+    };
+  }
+  return session;
+}
+
+KeptMount Volumes::KeptOf(const Mounted& mounted) {
+  KeptMount kept = mounted.kept;
+  kept.counts = mounted.counts;
+  kept.unanswered = mounted.unanswered;
+  kept.unanswered.insert(mounted.doubtful.begin(), mounted.doubtful.end());
+  kept.remains = mounted.session->remains().value_or(SessionRemains{});
+  return kept;
+}
+
+void Volumes::Count(Mounted* mounted, const std::string& id, int change) {
+  const auto doubtful = mounted->doubtful.find(id);
+  const bool repeated = doubtful != mounted->doubtful.end() && doubtful->second == change;
+  if (doubtful != mounted->doubtful.end()) mounted->doubtful.erase(doubtful);
+  mounted->unanswered[id] = change;
+  if (repeated) return;
+  int& count = mounted->counts[id];
+  count += change;
+  if (count <= 0) mounted->counts.erase(id);
+}
+
+void Volumes::Keep(const KeptMount& kept, bool with_descriptors) {
+  if (options_.keeper == nullptr || kept.remains.device < 0) return;
+  options_.keeper->Put(kept, with_descriptors);
+  if (!kept.unanswered.empty()) unanswered_here = {kept.name, kept.at.value_or(kInstantMax)};
+}
+
+void Volumes::Answered() {
+  if (!unanswered_here) return;
+  const auto [name, key] = *std::exchange(unanswered_here, std::nullopt);
+  Work work(*this, name);
+  std::unique_lock lock(mutex_);
+  const auto found = work.entry().mounted.find(key);
+  if (found == work.entry().mounted.end() || found->second.unanswered.empty()) return;
+  // Others' as well, whose answers are on their way at the least.
+  found->second.unanswered.clear();
+  const KeptMount kept = KeptOf(found->second);
+  lock.unlock();
+  Keep(kept);
 }
 
 void Volumes::Unmount(Mounted mounted) {
   mounted.session.reset();
+  if (options_.keeper != nullptr) options_.keeper->Drop(mounted.result.mountpoint);
   // A directory without a mount on it would take what somebody writes there by mistake.
   rmdir(mounted.result.mountpoint.c_str());
 }
@@ -251,20 +379,23 @@ void Volumes::Unmount(const std::string& name, const std::string& id) {
   Work work(*this, name);
   std::map<Instant, Mounted>& mounted = work.entry().mounted;
   Mounted released;
+  std::optional<KeptMount> kept;
   {
     std::lock_guard lock(mutex_);
     for (auto entry = mounted.begin(); entry != mounted.end(); ++entry) {
       std::map<std::string, int>& counts = entry->second.counts;
-      auto count = counts.find(id);
-      if (count == counts.end()) continue;
-      if (--count->second == 0) counts.erase(count);
+      if (!counts.contains(id)) continue;
+      Count(&entry->second, id, -1);
+      kept = KeptOf(entry->second);
       if (counts.empty()) {
+        kept.reset();
         released = std::move(entry->second);
         mounted.erase(entry);
       }
       break;
     }
   }
+  if (kept) Keep(*kept);
   if (released.session != nullptr) Unmount(std::move(released));
 }
 
@@ -359,6 +490,19 @@ std::vector<std::string> Volumes::WritableNames() {
 Instant Volumes::Now(const std::string& name) {
   if (!store_.Find(name)) RefuseUnknown(name);
   return store_.Now();
+}
+
+void Volumes::Probe() {
+  std::vector<std::string> names;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : entries_) names.push_back(name);
+  }
+  for (const std::string& name : names) {
+    const Work work(*this, name, std::try_to_lock);
+    if (!work.ours()) continue;  // its mounts are being changed
+    for (const auto& [at, mounted] : work.entry().mounted) mounted.session->Probe();
+  }
 }
 
 void Volumes::UnmountAll() {

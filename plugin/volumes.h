@@ -1,8 +1,8 @@
 // Volumes as Docker and the command line see them: names, who has mounted them, and where.
 //
 // Each volume has at most one session however often it is mounted, and one more for each instant
-// that it is shown at. Who holds a mount is counted per ID, never written to disk: after a crash
-// such counts are wrong.
+// that it is shown at. Who holds a mount is counted per ID, never written to disk: the counts have
+// to last as long as the mounts, so both are kept in the memory of the supervisor, if there is one.
 //
 // Thread safety: all methods may be called from any thread. What mounts, unmounts, rolls back or
 // removes one volume waits for the others that do so on the same volume only; Get and List wait for
@@ -21,6 +21,7 @@
 
 #include "fs/session.h"
 #include "fs/store.h"
+#include "plugin/kept_mount.h"
 
 namespace rw {
 
@@ -29,6 +30,10 @@ struct VolumesOptions {
   // How a session is made. Replaced by tests that need a slow or a failing one.
   std::function<std::unique_ptr<Session>(std::shared_ptr<Volume>, SessionOptions)> mount =
       &Session::Mount;
+  // Where mounts are kept beyond the end of this process, if anywhere; must outlive the Volumes.
+  MountKeeper* keeper = nullptr;
+  // Mounts of an earlier daemon to go on with. Takes their descriptors.
+  std::vector<KeptMount> inherited = {};
 };
 
 struct MountHolder {
@@ -50,8 +55,8 @@ struct MountResult {
 class Volumes {
  public:
   // `store` must outlive this. The mounts directory is made if it is absent, and mounts below it
-  // that an earlier run left are detached. Throws Refused(EBUSY) while another daemon uses that
-  // directory.
+  // that an earlier run left, and that are not inherited, are detached. Throws Refused(EBUSY) while
+  // another daemon uses that directory.
   Volumes(Store& store, VolumesOptions options);
   ~Volumes();
   Volumes(const Volumes&) = delete;
@@ -107,11 +112,22 @@ class Volumes {
   // Unmounts everything, and refuses every mount from now on.
   void UnmountAll();
 
+  // The answer to what this thread has been asked last is on its way: a request that says the same
+  // is another one. Until then, it may be the same one again, after the end of this process.
+  void Answered();
+
+  // Returns when every mounted volume answers.
+  void Probe();
+
  private:
   struct Mounted {
     std::unique_ptr<Session> session;
     MountResult result;
     std::map<std::string, int> counts;  // by ID
+    // As KeptMount::unanswered: by this daemon, and by an earlier one, so that what comes may be
+    // the same again.
+    std::map<std::string, int> unanswered, doubtful;
+    KeptMount kept;  // but for who holds it
   };
   // One volume name in use.
   struct Entry {
@@ -126,7 +142,16 @@ class Volumes {
   Instant InstantOf(const std::string& volume, std::string_view time);
   std::string SimilarMarks(const std::string& volume, std::string_view label);
   Mounted MakeMount(const VolumeRecord& record, std::optional<Instant> at);
+  bool Inherit(KeptMount kept);
+  void TakeOver(KeptMount kept);
+  SessionOptions OptionsOf(const VolumeRecord& record, const std::string& mountpoint,
+                           const std::string& source);
   void Unmount(Mounted mounted);
+  // What is to be kept of it; mutex_ held, or it is nobody else's yet.
+  static KeptMount KeptOf(const Mounted& mounted);
+  // Adds 1 or -1 to the count of `id`, unless an earlier daemon has done so for the same request.
+  static void Count(Mounted* mounted, const std::string& id, int change);
+  void Keep(const KeptMount& kept, bool with_descriptors = false);
   std::vector<MountHolder> HoldersOf(const Entry& entry) const;
 
   Store& store_;
