@@ -29,6 +29,24 @@ bool HasEnded(pid_t process) {
   return info.si_pid == process;
 }
 
+// 0 if it has none.
+pid_t FirstChild(pid_t process) {
+  const std::string number = std::to_string(process);
+  std::ifstream children("/proc/" + number + "/task/" + number + "/children");
+  pid_t child = 0;
+  children >> child;
+  return child;
+}
+
+// Also as a process that somebody still has to wait for.
+void WaitUntilGone(pid_t process) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStopSeconds);
+  while (kill(process, 0) == 0) {
+    if (std::chrono::steady_clock::now() > end) throw std::runtime_error("a process does not end");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 std::string HttpPost(const std::string& endpoint, const std::string& body) {
   return "POST /" + endpoint +
          " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
@@ -37,7 +55,10 @@ std::string HttpPost(const std::string& endpoint, const std::string& body) {
 
 }  // namespace
 
-DaemonProcess::DaemonProcess() { Restart(); }
+DaemonProcess::DaemonProcess(std::map<std::string, std::string> environment)
+    : environment_(std::move(environment)) {
+  Restart();
+}
 
 DaemonProcess::~DaemonProcess() {
   if (process_ > 0) Stop();
@@ -51,9 +72,11 @@ DaemonProcess::~DaemonProcess() {
 }
 
 void DaemonProcess::Restart(const std::map<std::string, std::string>& environment) {
+  std::map<std::string, std::string> all = environment;
+  all.insert(environment_.begin(), environment_.end());
   process_ = Start({REWIND_BINARY, "serve", "--root", root(), "--socket", socket(), "--mounts",
                     mounts(), "--log-level", "debug"},
-                   directory() / "log", environment);
+                   directory() / "log", all);
   auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
   // A killed daemon leaves its socket; only an answer says that the new one is there.
   while (Exchange(HttpPost("VolumeDriver.List", "{}")).empty()) {
@@ -74,9 +97,26 @@ int DaemonProcess::Stop() {
 }
 
 void DaemonProcess::Kill() {
+  const pid_t child = FirstChild(process_);
   kill(process_, SIGKILL);
   WaitForExit(process_, kStopSeconds);
   process_ = -1;
+  if (child > 0) WaitUntilGone(child);
+}
+
+void DaemonProcess::EndDaemon(int signal) {
+  const pid_t child = daemon();
+  kill(child, signal);
+  WaitUntilGone(child);
+}
+
+pid_t DaemonProcess::daemon() const {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
+  while (std::chrono::steady_clock::now() < end) {
+    if (const pid_t child = FirstChild(process_); child > 0) return child;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  throw std::runtime_error("there is no daemon: " + log());
 }
 
 nlohmann::json DaemonProcess::Post(const std::string& endpoint,

@@ -11,11 +11,12 @@
 
 namespace rw::testing {
 
-// Stops the daemon and unmounts everything of it when it goes.
+// Stops the daemon and unmounts everything of it when it goes. It is two processes: a supervisor
+// and the daemon itself.
 class DaemonProcess {
  public:
   // Starts it and waits until it is ready. Throws std::runtime_error with its log if it ends first.
-  DaemonProcess();
+  explicit DaemonProcess(std::map<std::string, std::string> environment = {});
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
@@ -24,8 +25,12 @@ class DaemonProcess {
   void Restart(const std::map<std::string, std::string>& environment = {});
   // SIGTERM; returns the exit code, or -1 if it took longer than ten seconds.
   int Stop();
-  // SIGKILL.
+  // SIGKILL to the supervisor; returns when both are gone.
   void Kill();
+  // A signal that ends the daemon, but not its supervisor; returns when that daemon is gone.
+  void EndDaemon(int signal);
+  // Of the daemon, as soon as there is one.
+  pid_t daemon() const;
 
   // The answer of an endpoint, such as "VolumeDriver.Get", whatever it is.
   nlohmann::json Post(const std::string& endpoint, const nlohmann::json& request) const;
@@ -43,6 +48,7 @@ class DaemonProcess {
   pid_t pid() const { return process_; }
 
  private:
+  const std::map<std::string, std::string> environment_;
   TempDir directory_;
   pid_t process_ = -1;
 };
