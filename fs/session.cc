@@ -38,6 +38,8 @@ using std::chrono::steady_clock;
 // For tests: do as on kernels that do not send requests again.
 constexpr char kWithoutResend[] = "REWIND_WITHOUT_RESEND";
 constexpr milliseconds kUnmountPatience{2000};
+// After this long, every process has seen the replies that an earlier daemon sent to it.
+constexpr milliseconds kReplyPatience{30'000};
 constexpr int kWakeSignal =
     SIGURG;  // ignored by default; the handler only interrupts a blocking read
 
@@ -97,7 +99,10 @@ class FuseSession : public Session {
     return SessionRemains{device_, board_->fd(), init_request_, {}};
   }
 
-  void Probe() override { state_.nodes.volume().FindInode(kRootIno); }
+  void Probe() override {
+    state_.nodes.volume().FindInode(kRootIno);
+    if (steady_clock::now() - began_ > kReplyPatience) state_.nodes.EndForgotten();
+  }
 
  private:
   // Makes the libfuse session, which owns the descriptor from then on.
@@ -288,7 +293,6 @@ class FuseSession : public Session {
       WorkOnLeftovers();
     }
     state_.journalled.clear();
-    state_.nodes.EndForgotten();
     board_->ClearAll();
     inheriting_ = false;
     return first;
@@ -360,6 +364,7 @@ class FuseSession : public Session {
   std::string mountpoint_;
   SessionState state_;
   const unsigned long flags_;  // of mount(2)
+  const steady_clock::time_point began_ = steady_clock::now();
   fuse_session* session_ = nullptr;
   PageDropper pages_{
       [this](uint64_t node) { fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }};

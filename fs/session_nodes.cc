@@ -134,6 +134,7 @@ void SessionNodes::EndIfUnlinked(Ino ino) {
 
 void SessionNodes::Inherit(const std::map<uint64_t, Instant>& views, KernelKnows knows) {
   kernel_knows_ = std::move(knows);
+  inherited_unlinked_ = volume_->Unlinked();
   for (const auto& [slot, at] : views) {
     slots_[at] = slot;
     views_[slot] = {.at = at, .lookups = 0, .inherited = true};
@@ -142,7 +143,13 @@ void SessionNodes::Inherit(const std::map<uint64_t, Instant>& views, KernelKnows
 }
 
 void SessionNodes::EndForgotten() {
-  for (const Ino ino : volume_->Unlinked()) EndIfUnlinked(ino);
+  std::vector<Ino> unlinked;
+  {
+    const std::lock_guard lock(lookups_mutex_);
+    unlinked.swap(inherited_unlinked_);
+    std::erase_if(unlinked, [this](Ino ino) { return lookups_.contains(ino); });
+  }
+  for (const Ino ino : unlinked) EndIfUnlinked(ino);
 }
 
 }  // namespace rw

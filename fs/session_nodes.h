@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "fs/lru_cache.h"
 #include "fs/volume.h"
@@ -55,7 +56,10 @@ class SessionNodes {
   // of the volume. Nobody knows how often, so from now on `knows` is asked before an unlinked inode
   // ends. To be called before everything else.
   void Inherit(const std::map<uint64_t, Instant>& views, KernelKnows knows);
-  // Ends what the earlier daemon would have ended, had it lived to hear that it was forgotten.
+  // Ends what the earlier daemon would have ended, had it lived to hear that it was forgotten: of
+  // the inodes that were unlinked when this one began, those that the kernel does not know. To be
+  // called late enough for every process to have seen the replies that the earlier daemon sent:
+  // only then does the kernel know an inode.
   void EndForgotten();
 
   Volume& volume() { return *volume_; }
@@ -93,7 +97,8 @@ class SessionNodes {
   uint64_t newest_slot_ = 0;
   LruCache<uint64_t, std::shared_ptr<Volume>> open_;  // opened again, by its instant, when needed
 
-  std::mutex lookups_mutex_;                   // guards lookups_; taken before the volume's
+  std::mutex lookups_mutex_;  // guards what follows; taken before the volume's
+  std::vector<Ino> inherited_unlinked_;        // for EndForgotten
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
 };
 

@@ -36,8 +36,9 @@ using Clock = std::chrono::steady_clock;
 
 // The engine waits ten seconds for a plugin to end.
 constexpr seconds kStopPatience{9};
-// A daemon that ends before this is failing, and the next one has to wait.
+// A daemon that ends before this fails. The third in a row has to wait.
 constexpr seconds kSoundLife{1};
+constexpr int kFreeFailures = 2;
 constexpr milliseconds kFirstDelay{100}, kLongestDelay{5000};
 // Disks may be slow, and a daemon that waits for one is not hung.
 constexpr int kDefaultBeatPatience = 60;
@@ -297,7 +298,9 @@ class Supervisor {
       return;
     }
     const bool failing = !ready_at_ || now - *ready_at_ < kSoundLife;
-    delay_ = !failing ? milliseconds(0) : std::clamp(delay_ * 2, kFirstDelay, kLongestDelay);
+    failures_ = failing ? failures_ + 1 : 0;
+    delay_ = failures_ <= kFreeFailures ? milliseconds(0)
+                                        : std::clamp(delay_ * 2, kFirstDelay, kLongestDelay);
     start_at_ = now + delay_;
     spdlog::error(
         "the daemon ended: {}, after {} ms; {} mounts wait for the next, which starts {}",
@@ -359,6 +362,7 @@ class Supervisor {
   bool stopping_ = false;
   bool replacing_ = false;
   std::optional<int> exit_code_;
+  int failures_ = 0;  // in a row
   milliseconds delay_{0};
   Clock::time_point started_, last_beat_;
   std::optional<Clock::time_point> ready_at_;  // this daemon

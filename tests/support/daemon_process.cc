@@ -90,6 +90,7 @@ void DaemonProcess::Restart(const std::map<std::string, std::string>& environmen
 }
 
 int DaemonProcess::Stop() {
+  NeedProcess();
   kill(process_, SIGTERM);
   int exit_code = WaitForExit(process_, kStopSeconds);
   process_ = -1;
@@ -97,6 +98,7 @@ int DaemonProcess::Stop() {
 }
 
 void DaemonProcess::Kill() {
+  NeedProcess();
   const pid_t child = FirstChild(process_);
   kill(process_, SIGKILL);
   WaitForExit(process_, kStopSeconds);
@@ -110,7 +112,13 @@ void DaemonProcess::EndDaemon(int signal) {
   WaitUntilGone(child);
 }
 
+// A process id that is not one would mean every process there is.
+void DaemonProcess::NeedProcess() const {
+  if (process_ <= 0) throw std::runtime_error("there is no daemon to be ended");
+}
+
 pid_t DaemonProcess::daemon() const {
+  NeedProcess();
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
   while (std::chrono::steady_clock::now() < end) {
     if (const pid_t child = FirstChild(process_); child > 0) return child;

@@ -48,6 +48,8 @@ class DaemonProcess {
   pid_t pid() const { return process_; }
 
  private:
+  void NeedProcess() const;
+
   const std::map<std::string, std::string> environment_;
   TempDir directory_;
   pid_t process_ = -1;

@@ -256,36 +256,41 @@ PersistentWork::PersistentWork(const std::filesystem::path& directory, uint32_t 
 }
 
 PersistentWork::~PersistentWork() {
-  if (process_ > 0) Finish();
+  Finish();
   munmap(shared_, sizeof(Shared));
 }
 
 PersistentWork::Result PersistentWork::Finish() {
-  constexpr std::chrono::seconds kPatience{60};
   shared_->finish = true;
-  const auto end = Clock::now() + kPatience;
-  int status = 0;
-  bool hangs = false;
-  while (waitpid(process_, &status, hangs ? 0 : WNOHANG) == 0) {
-    if (Clock::now() > end) {
-      kill(process_, SIGKILL);
-      hangs = true;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  process_ = -1;
+  // A process id that is not one would mean every process there is.
+  if (process_ > 0 && !ended_) Wait();
   Result result;
   result.problem = shared_->problem;
-  if (hangs) result.problem = "hangs";
-  if (result.problem.empty() && status != 0) result.problem = "ended by itself";
+  if (hangs_) result.problem = "hangs";
+  if (result.problem.empty() && status_ != 0) result.problem = "ended by itself";
   result.rounds = shared_->rounds;
   result.calls = shared_->calls;
   result.longest_seconds = static_cast<double>(shared_->longest_us) / 1e6;
   return result;
 }
 
+void PersistentWork::Wait() {
+  constexpr std::chrono::seconds kPatience{60};
+  const auto end = Clock::now() + kPatience;
+  while (waitpid(process_, &status_, WNOHANG) == 0) {
+    if (!hangs_ && Clock::now() > end) {
+      hangs_ = true;
+      kill(process_, SIGKILL);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ended_ = true;
+}
+
 uint64_t PersistentWork::rounds() const { return shared_->rounds; }
 bool PersistentWork::failed() const { return shared_->failed; }
+
+std::string PersistentWork::problem() const { return shared_->problem; }
 
 std::string PersistentWork::LogLine(uint32_t worker, uint64_t number) {
   return std::to_string(worker) + " " + std::to_string(number) + "\n";

@@ -28,10 +28,12 @@ class PersistentWork {
     uint64_t calls = 0;
     double longest_seconds = 0;  // of one call
   };
-  // Lets it end its round and returns what it found; "hangs" if it does not end.
+  // Lets it end its round and returns what it found; "hangs" if it does not end. The same if called
+  // again.
   Result Finish();
   uint64_t rounds() const;  // so far
   bool failed() const;
+  std::string problem() const;  // so far
 
   // The line of the shared log for one number.
   static std::string LogLine(uint32_t worker, uint64_t number);
@@ -39,8 +41,12 @@ class PersistentWork {
   struct Shared;
 
  private:
+  void Wait();
+
   Shared* shared_;
   pid_t process_ = -1;
+  bool ended_ = false, hangs_ = false;
+  int status_ = 0;
 };
 
 }  // namespace rw::testing
