@@ -126,7 +126,7 @@ class Supervisor {
   }
 
   std::vector<std::string> Arguments() const {
-    return {"rewind-daemon",  "serve",    "--root",         settings_.root, "--socket",
+    return {own_path_,        "serve",    "--root",         settings_.root, "--socket",
             settings_.socket, "--mounts", settings_.mounts, "--log-level",  settings_.log_level};
   }
 
