@@ -28,6 +28,11 @@ void Collector::Start() {
 }
 
 void Collector::Loop() {
+  {
+    const auto until = Clock::now() + std::chrono::seconds(options_.delay_seconds);
+    std::unique_lock lock(mutex_);
+    while (!stopping_ && Clock::now() < until) wake_.wait_until(lock, until);
+  }
   while (!stopping_) {
     {
       std::unique_lock lock(mutex_);

@@ -97,7 +97,7 @@ class SessionNodes {
   uint64_t newest_slot_ = 0;
   LruCache<uint64_t, std::shared_ptr<Volume>> open_;  // opened again, by its instant, when needed
 
-  std::mutex lookups_mutex_;  // guards what follows; taken before the volume's
+  std::mutex lookups_mutex_;                   // guards what follows; taken before the volume's
   std::vector<Ino> inherited_unlinked_;        // for EndForgotten
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
 };

@@ -23,10 +23,10 @@ struct SessionState {
   bool MayLogFull();
 
   SessionNodes nodes;
-  std::function<bool()> make_room;                 // on a full disk; may be empty
-  std::function<void(uint64_t node)> drop_pages;   // has the kernel forget a node's contents, soon
-  std::string source;                     // for log lines
-  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
+  std::function<bool()> make_room;                // on a full disk; may be empty
+  std::function<void(uint64_t node)> drop_pages;  // has the kernel forget a node's contents, soon
+  std::string source;                             // for log lines
+  std::atomic<uint32_t> agreed_flags{0};          // of FUSE's INIT
   // What an earlier daemon may have done without answering. Requests that are sent again are
   // answered from it; for the one thread that works while there are such.
   JournalledOperations journalled;

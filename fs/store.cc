@@ -57,6 +57,7 @@ void StoreImpl::Recover() {
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
       collector_options_, [this] { return CollectionIsDue(); }, [this] { CollectInBackground(); });
+  last_run_ns_ = SteadyNanoseconds();
   if (BytesShort() == 0) ballast_.Make();
   collector_->Start();
 }

@@ -31,22 +31,22 @@ constexpr uint64_t kTrimCatalogAtBytes = 4 << 20;
 constexpr uint64_t kNextReliefNs = 30'000'000'000;
 constexpr uint64_t kMaxAutomaticReserve = uint64_t{4} << 30;
 
-uint64_t SteadyNanoseconds() {
+Instant Ago(Instant now, uint64_t ns) { return Instant{now.ns > ns ? now.ns - ns : 0}; }
+
+}  // namespace
+
+uint64_t StoreImpl::SteadyNanoseconds() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                    std::chrono::steady_clock::now().time_since_epoch())
                                    .count());
 }
-
-Instant Ago(Instant now, uint64_t ns) { return Instant{now.ns > ns ? now.ns - ns : 0}; }
-
-}  // namespace
 
 // --- what is kept from now on ---
 
 void StoreImpl::MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change) {
   const RetentionPolicy policy = PolicyOf(record);
   VolumeRecord moved = record;
-  Instant target = Ago(now, policy.range_ns);
+  Instant target = Ago(now, std::max(policy.range_ns, collector_options_.grace_ns));
   if (const auto forced = forced_horizons_.find(record.id); forced != forced_horizons_.end())
     target = std::max(target, forced->second);
   // Where nothing was written since the horizon, moving it would give nothing back.

@@ -115,6 +115,7 @@ class StoreImpl : public Store {
   void Absorb(TimelineId timeline, TimelineId into);
   void EndEmptyTimelines();
   TimelineId AbsorberOf(TimelineId timeline);
+  static uint64_t SteadyNanoseconds();
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
   bool GoOn();

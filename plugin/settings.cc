@@ -4,6 +4,9 @@
 
 namespace rw {
 
+// What an earlier daemon had open has to be open again before anything is collected.
+static constexpr unsigned kCollectAfterSeconds = 10;
+
 StoreOptions StoreOptionsOf(const ServeSettings& settings) {
   StoreOptions options;
   options.root = settings.root;
@@ -17,6 +20,7 @@ StoreOptions StoreOptionsOf(const ServeSettings& settings) {
   } else if (settings.reserve != kDefaultReserve) {
     options.collector.reserve_bytes = ParseByteCount("reserve", settings.reserve);
   }
+  options.collector.delay_seconds = kCollectAfterSeconds;
   options.collector.copy_bytes_per_second = ParseByteCount("collect-rate", settings.collect_rate);
   return options;
 }

@@ -25,7 +25,7 @@ class SessionNodesTest : public ::testing::Test {
     request.name = "volume";
     store_->Create(request);
     volume_ = store_->OpenVolume("volume");
-    nodes_.emplace(volume_, nullptr);
+    nodes_.emplace(volume_, nullptr, nullptr);
   }
 
   Ino Make(const std::string& name) {
