@@ -73,6 +73,7 @@ std::vector<KeptMount> DecodeMounts(const std::vector<KeptEntry>& entries) {
         Instant{std::stoull(entry.value)};
   }
   std::vector<KeptMount> list;
+  list.reserve(mounts.size());
   for (auto& [mountpoint, mount] : mounts) list.push_back(std::move(mount));
   return list;
 }

@@ -38,7 +38,15 @@ pid_t FirstChild(pid_t process) {
   return child;
 }
 
-// Also as a process that somebody still has to wait for.
+// Ended, though somebody may still have to wait for it.
+bool IsZombie(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  const size_t name_end = text.rfind(')');
+  return name_end != text.npos && name_end + 2 < text.size() && text[name_end + 2] == 'Z';
+}
+
+// Ended, and waited for by its parent.
 void WaitUntilGone(pid_t process) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStopSeconds);
   while (kill(process, 0) == 0) {
@@ -103,7 +111,12 @@ void DaemonProcess::Kill() {
   kill(process_, SIGKILL);
   WaitForExit(process_, kStopSeconds);
   process_ = -1;
-  if (child > 0) WaitUntilGone(child);
+  // Whoever inherits it may never wait for it.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStopSeconds);
+  while (child > 0 && kill(child, 0) == 0 && !IsZombie(child)) {
+    if (std::chrono::steady_clock::now() > end) throw std::runtime_error("the daemon does not end");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void DaemonProcess::EndDaemon(int signal) {
