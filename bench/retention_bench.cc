@@ -71,7 +71,6 @@ int main(int argc, char** argv) {
 
   rw::StoreOptions options(root);
   options.defaults = {{"retention", retention}, {"keep", "none"}};
-  options.collector.grace_ns = 0;
   options.collector.reserve_bytes = 0;
   auto store = rw::Store::Open(std::move(options));
   rw::CreateRequest request;

@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t kControlSegmentBytes = 1 << 20;
+
 template <typename Fn>
 void ForEach(Index* index, KeyType type, Fn fn) {
   const std::string prefix(1, static_cast<char>(type));
@@ -24,8 +26,10 @@ void ForEach(Index* index, KeyType type, Fn fn) {
 CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(context) {
   TimelineRecord record;
   record.id = kControlTimeline;
+  StoreContext small = context;
+  small.max_segment_bytes = std::min<uint64_t>(small.max_segment_bytes, kControlSegmentBytes);
   control_ = std::make_unique<Timeline>(
-      context, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);
+      small, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);
   Load();
 }
 

@@ -31,9 +31,9 @@ struct CollectorOptions {
   std::optional<uint64_t> reserve_bytes;
   uint64_t copy_bytes_per_second = 64 << 20;  // of live data, when segments are cleaned
   unsigned cpu_percent = 25;                  // of one processor, for walking the index
-  // The last while of every volume's history stays whatever its policy says: requests that a daemon
-  // left unanswered are looked for in it.
-  uint64_t grace_ns = 60'000'000'000;
+  // In the background, segments stay at least so long whatever the policies say: what a daemon left
+  // unanswered is looked for in them.
+  uint64_t grace_ns = 10'000'000'000;
   unsigned delay_seconds = 0;  // until the first run, for those who go on with what was open
   size_t max_chain = 8;  // timelines that a read may have to look through; then they are joined
 };

@@ -46,7 +46,7 @@ uint64_t StoreImpl::SteadyNanoseconds() {
 void StoreImpl::MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change) {
   const RetentionPolicy policy = PolicyOf(record);
   VolumeRecord moved = record;
-  Instant target = Ago(now, std::max(policy.range_ns, collector_options_.grace_ns));
+  Instant target = Ago(now, policy.range_ns);
   if (const auto forced = forced_horizons_.find(record.id); forced != forced_horizons_.end())
     target = std::max(target, forced->second);
   // Where nothing was written since the horizon, moving it would give nothing back.
@@ -123,13 +123,15 @@ StoreImpl::Survey StoreImpl::MakeSurvey(const VolumeRecord* replaced) {
   return survey;
 }
 
-void StoreImpl::FindCandidates(Survey* survey) {
+void StoreImpl::FindCandidates(Survey* survey, bool thorough) {
+  const Instant young = thorough ? kInstantMax : Ago(clock_.last(), collector_options_.grace_ns);
   for (const auto& [id, timeline] : survey->timelines) {
     const std::vector<SegmentInfo> segments = segments_->List(id);
     for (size_t i = 0; i < segments.size(); ++i) {
       // Everything in it is older than the range; the journal goes on in a later one.
       const bool before_range =
-          i + 1 < segments.size() && segments[i + 1].generation <= timeline.kept->range_from().ns;
+          i + 1 < segments.size() &&
+          segments[i + 1].generation <= std::min(timeline.kept->range_from(), young).ns;
       if (!before_range) {
         survey->bytes_in_range += segments[i].bytes;
         survey->in_range[id].push_back(segments[i]);
@@ -161,7 +163,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   // From here on nobody can ask for what is not in the survey, unless it is newer than the range's
   // begin.
   Survey survey = MakeSurvey(nullptr);
-  FindCandidates(&survey);
+  FindCandidates(&survey, thorough);
   FindAbsorbed(&survey);
   Sweep::Options options;
   options.go_on = [this] { return GoOn(); };

@@ -97,7 +97,7 @@ class StoreImpl : public Store {
   void Advance();
   void MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change);
   Survey MakeSurvey(const VolumeRecord* replaced);
-  void FindCandidates(Survey* survey);
+  void FindCandidates(Survey* survey, bool thorough);
   void FindAbsorbed(Survey* survey);
   std::vector<Candidate> ChooseVictims(std::vector<Candidate> rest, uint64_t kept_bytes,
                                        bool thorough) const;

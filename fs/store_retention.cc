@@ -91,7 +91,7 @@ CollectReport StoreImpl::DryRun(const std::string& name, const RetentionSettings
   for (const TimelineId id : own) {
     if (id != kControlTimeline && !survey.kept.contains(id)) report.journal_bytes += DiskBytes(id);
   }
-  FindCandidates(&survey);
+  FindCandidates(&survey, true);
   Sweep::Options options;
   options.apply = false;
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));

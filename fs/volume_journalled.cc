@@ -33,12 +33,18 @@ JournalledOperations ViewVolume::JournalledSince(JournalPosition from) {
   JournalledOperations operations;
   if (timeline_ == nullptr) return operations;
   const TimelineId id = timeline_->record().id;
-  JournalScanner scanner(context_.files, context_.segments->TimelineDirectory(id), id, from,
-                         Instant{});
-  while (const auto scanned = scanner.Next()) {
-    if (scanned->header.unique == 0) continue;
-    const RecordBody body = RecordBody::Decode(scanned->body, scanned->header.instant, id);
-    operations[scanned->header.unique] = Summarize(scanned->header, body);
+  // Segments in between may have been collected.
+  for (const SegmentInfo& segment : context_.segments->List(id)) {
+    if (segment.number < from.segment) continue;
+    if (segment.number > from.segment) from = {segment.number, kSegmentHeaderBytes};
+    JournalScanner scanner(context_.files, context_.segments->TimelineDirectory(id), id, from,
+                           Instant{});
+    while (const auto scanned = scanner.Next()) {
+      if (scanned->header.unique == 0) continue;
+      const RecordBody body = RecordBody::Decode(scanned->body, scanned->header.instant, id);
+      operations[scanned->header.unique] = Summarize(scanned->header, body);
+    }
+    from = {scanner.end().segment + 1, kSegmentHeaderBytes};
   }
   return operations;
 }

@@ -39,7 +39,6 @@ StoreOptions OptionsFor(const std::filesystem::path& root, ManualClock& clock, b
   StoreOptions options(root, clock.AsFunction());
   options.max_segment_bytes = 256 << 10;
   options.collector.background = false;
-  options.collector.grace_ns = 0;
   options.collector.reserve_bytes = 0;
   if (join) options.collector.max_chain = 1;
   options.defaults = {{"retention", "30m"}, {"keep", "hourly:6h,daily:3d"}, {"trash", "2h"}};

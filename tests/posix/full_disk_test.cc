@@ -44,7 +44,6 @@ class FullDiskTest : public ::testing::Test {
   void Open() {
     StoreOptions options(disk_.path() / "root", SystemNanoseconds);
     options.max_segment_bytes = 2 << 20;
-    options.collector.grace_ns = 0;
     options.collector.reserve_bytes = 32 << 20;
     store_ = Store::Open(std::move(options));
   }

@@ -75,7 +75,7 @@ std::vector<Acknowledgement> RunAndKill(const KilledRun& run, const std::string&
   std::optional<Clock::time_point> deadline;
   if (from_start) deadline = Clock::now() + delay;
   ReadUntil(pipe_fds[0], deadline, delay, out);
-  kill(pid, SIGKILL);
+  if (pid > 0) kill(pid, SIGKILL);
   ReadUntil(pipe_fds[0], std::nullopt, std::nullopt, out);
   close(pipe_fds[0]);
   int status = 0;

@@ -133,7 +133,6 @@ StoreOptions OptionsOf(const KilledRun& run) {
   options.collector.background = false;
   if (!run.collect) return options;
   options.max_segment_bytes = 256 << 10;
-  options.collector.grace_ns = 0;
   options.collector.reserve_bytes = 0;
   options.defaults = {{"retention", "300ms"}, {"keep", "none"}, {"trash", "0"}};
   return options;

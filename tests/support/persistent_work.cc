@@ -280,7 +280,7 @@ void PersistentWork::Wait() {
   while (waitpid(process_, &status_, WNOHANG) == 0) {
     if (!hangs_ && Clock::now() > end) {
       hangs_ = true;
-      kill(process_, SIGKILL);
+      if (process_ > 0) kill(process_, SIGKILL);  // -1 would be everybody
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
