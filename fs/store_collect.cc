@@ -23,7 +23,7 @@ constexpr uint64_t kRunEveryBytes = 64 << 20;
 constexpr uint64_t kRunEveryPart = 20;
 constexpr uint64_t kRunEveryNs = 600'000'000'000;
 // Segments are cleaned when this part of what is kept lies dead in them, until half of it does.
-constexpr uint64_t kDeadPart = 8;
+constexpr uint64_t kDeadPart = 12;
 // Copying more than this part of a segment to free it does not pay.
 constexpr uint64_t kMaxLivePercent = 80;
 constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
