@@ -178,6 +178,7 @@ int main(int argc, char** argv) {
                 MiB(ResidentBytes()));
     std::fflush(stdout);
   }
+  const uint64_t written = BytesWritten() - written_before;  // before the writer's are added
   if (thread.joinable()) thread.join();
   if (child > 0) waitpid(child, nullptr, 0);
   volume->Sync();
@@ -185,8 +186,7 @@ int main(int argc, char** argv) {
   std::printf("most over live + promised: %.0f%% (%.0f MiB for %.0f MiB)\n", 100 * worst,
               MiB(worst_disk), MiB(worst_promised));
   std::printf("bytes written per application byte: %.2f\n",
-              static_cast<double>(BytesWritten() - written_before) /
-                  static_cast<double>(writes * kWriteBytes));
+              static_cast<double>(written) / static_cast<double>(writes * kWriteBytes));
   for (const int fd : fds) close(fd);
   session.reset();
   volume.reset();
