@@ -53,7 +53,10 @@ class Daemon:
         return run(self.binary, *arguments, env=self.environment).strip()
 
     def memory_mib(self):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+        supervisor = self.process.pid
+        with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as children:
+            daemon = children.read().split()[0]
+        with open(f"/proc/{daemon}/status", encoding="ascii") as status:
             for line in status:
                 if line.startswith("VmRSS"):
                     return int(line.split()[1]) / 1024

@@ -50,7 +50,7 @@ class ManyTest : public ::testing::Test {
   }
 
   uint64_t ResidentMebibytes() const {
-    std::ifstream status("/proc/" + std::to_string(daemon_->pid()) + "/status");
+    std::ifstream status("/proc/" + std::to_string(daemon_->daemon()) + "/status");
     for (std::string word; status >> word;) {
       uint64_t kibibytes = 0;
       if (word == "VmRSS:" && status >> kibibytes) return kibibytes >> 10;
@@ -60,7 +60,7 @@ class ManyTest : public ::testing::Test {
 
   // What the daemon has read from files, cached by the kernel or not.
   uint64_t BytesRead() const {
-    std::ifstream io("/proc/" + std::to_string(daemon_->pid()) + "/io");
+    std::ifstream io("/proc/" + std::to_string(daemon_->daemon()) + "/io");
     std::string word;
     uint64_t bytes = 0;
     io >> word >> bytes;
