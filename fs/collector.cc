@@ -18,7 +18,10 @@ Collector::Collector(const CollectorOptions& options, std::function<bool()> is_d
     : options_(options), is_due_(std::move(is_due)), run_(std::move(run)) {}
 
 void Collector::Stop() {
-  stopping_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
 }

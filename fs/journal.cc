@@ -52,6 +52,11 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
   JournalScanner scanner(files_, directory_, timeline_, from, after);
   while (const auto record = scanner.Next()) replay(*record);
   last_instant_ = scanner.last_instant();
+  const std::vector<uint32_t> numbers = ListSegments(files_, directory_);
+  if (timeline_ != 0 && from.segment == 0 && !numbers.empty() && numbers.front() != 1) {
+    throw Refused(EIO, "the index of journal " + directory_.string() +
+                           " is lost, and the journal's beginning was collected");
+  }
   const JournalPosition end = scanner.end();
   const bool sealed = scanner.sealed();
   if (scanner.LaterRecordsProveDamage()) {

@@ -10,6 +10,8 @@
 namespace rw {
 namespace {
 
+constexpr size_t kMaxFramesOfRecord = 256;
+
 MoveWatch::SegmentKey SegmentOf(const Extent& extent) { return {extent.timeline, extent.segment}; }
 
 uint32_t StoredBytes(const Extent& extent) { return extent.skip + extent.length + extent.tail; }
@@ -59,7 +61,7 @@ bool SegmentMover::Run(const std::function<bool()>& go_on,
   for (;;) {
     WaitForOperations();
     const std::vector<MoveWatch::ChunkKey> seen = context_.moves->Take();
-    if (seen.empty()) return true;
+    if (seen.empty()) break;
     for (const MoveWatch::ChunkKey& key : seen) {
       if (!go_on()) return false;
       const auto value =
@@ -69,6 +71,9 @@ bool SegmentMover::Run(const std::function<bool()>& go_on,
       if (RefersToVictim(version)) copied(MoveChunk(key, std::move(version)));
     }
   }
+  // The only copies soon.
+  for (const auto& [timeline, head] : heads_) head->Sync();
+  return true;
 }
 
 uint32_t SegmentMover::Frame::bytes() const {
@@ -94,7 +99,8 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
   // As few records as can be: one timeline's journal each, and only the last frame may be short.
   for (size_t from = 0; from < frames.size();) {
     size_t to = from + 1;
-    while (to < frames.size() && frames[to - 1].bytes() == kFrameDataBytes &&
+    while (to < frames.size() && to - from < kMaxFramesOfRecord &&
+           frames[to - 1].bytes() == kFrameDataBytes &&
            frames[to].extent.timeline == frames[from].extent.timeline) {
       ++to;
     }

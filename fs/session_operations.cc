@@ -46,6 +46,8 @@ void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
     if (CurrentRequest().resent && AnswerAgain(req, node)) return;
     try {
       fn();
+    } catch (const RefusedForGood&) {
+      throw;
     } catch (const Refused& refused) {
       // Nothing was done and nothing answered. History goes before the application is refused.
       const auto& make_room = StateOf(req).make_room;

@@ -61,17 +61,22 @@ bool StoreImpl::CopyKeys(TimelineId from, TimelineId to, Instant until) {
   for (const KeyType type : {KeyType::kChunk, KeyType::kXattr, KeyType::kName, KeyType::kInode}) {
     const std::string prefix = TypePrefix(type, from);
     const std::string target = TypePrefix(type, to);
+    std::string copied;  // the key that was looked at last, without its instant
     const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
     for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
       if (!GoOn()) return false;
       const std::string_view key = cursor->key();
       if (rw::InstantOf(key) > until) continue;
+      // All versions of a key or none: each builds on those below it.
+      const std::string_view versioned = key.substr(0, key.size() - kInstantBytes);
+      if (versioned != copied && entries.size() >= kCopiedAtOnce) {
+        index_->Rewrite(entries);
+        entries.clear();
+      }
+      copied = versioned;
       std::string value(cursor->value());
       if (type == KeyType::kChunk) value = ChunkVersion::Decode(value, from).Encode(to);
       entries.emplace_back(target + std::string(key.substr(prefix.size())), std::move(value));
-      if (entries.size() < kCopiedAtOnce) continue;
-      index_->Rewrite(entries);
-      entries.clear();
     }
   }
   index_->Rewrite(entries);
@@ -98,8 +103,7 @@ void StoreImpl::Absorb(TimelineId timeline, TimelineId into) {
   change.put_timelines = {child, parent};
   catalog_->ForgetTimelines({timeline}, &change);
   catalog_->Commit(change);
-  lock.unlock();
-  index_->DropTimeline(timeline);
+  collect_soon_ = true;  // its keys go in the next run
 }
 
 TimelineId StoreImpl::AbsorberOf(TimelineId timeline) {
@@ -118,7 +122,10 @@ void StoreImpl::EndEmptyTimelines() {
     const std::lock_guard lock(catalog_mutex_);
     for (const auto& [id, record] : catalog_->timelines()) {
       if (!record.absorbed_by || !segments_->List(id).empty()) continue;
-      empty.push_back(id);
+      const bool named =
+          std::any_of(catalog_->timelines().begin(), catalog_->timelines().end(),
+                      [id = id](const auto& other) { return other.second.absorbed_by == id; });
+      if (!named) empty.push_back(id);
     }
   }
   for (const TimelineId id : empty) DeleteTimelineData(id);

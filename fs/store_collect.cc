@@ -11,6 +11,7 @@
 
 #include "fs/segment_mover.h"
 #include "fs/store_impl.h"
+#include "metadata/coding.h"
 #include "metadata/quantity.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -51,7 +52,8 @@ void StoreImpl::MoveHorizon(const VolumeRecord& record, Instant now, CatalogStor
     target = std::max(target, forced->second);
   // Where nothing was written since the horizon, moving it would give nothing back.
   const auto covered = index_->FindCovered(record.timeline());
-  const Instant last = covered ? covered->last_operation : record.created;
+  const Instant last =
+      std::max(covered ? covered->last_operation : record.created, record.bindings.back().since);
   if (target <= record.horizon || last < record.horizon) target = record.horizon;
   std::erase_if(moved.points, [&](Instant point) { return !policy.Wants(point, now); });
   for (const Instant point : policy.Points(record.horizon, target, now))
@@ -124,13 +126,21 @@ StoreImpl::Survey StoreImpl::MakeSurvey(const VolumeRecord* replaced) {
 }
 
 void StoreImpl::FindCandidates(Survey* survey, bool thorough) {
+  std::set<TimelineId> broken;
+  {
+    const std::lock_guard lock(catalog_mutex_);
+    for (const auto& [id, why] : broken_) broken.insert(id);
+  }
   const Instant young = thorough ? kInstantMax : Ago(clock_.last(), collector_options_.grace_ns);
   for (const auto& [id, timeline] : survey->timelines) {
     const std::vector<SegmentInfo> segments = segments_->List(id);
+    // From where the index ends, a journal is needed to go on with.
+    const auto covered = index_->FindCovered(id);
+    const uint32_t needed_from = covered && !broken.contains(id) ? covered->position.segment : 0;
     for (size_t i = 0; i < segments.size(); ++i) {
       // Everything in it is older than the range; the journal goes on in a later one.
       const bool before_range =
-          i + 1 < segments.size() &&
+          i + 1 < segments.size() && segments[i].number < needed_from &&
           segments[i + 1].generation <= std::min(timeline.kept->range_from(), young).ns;
       if (!before_range) {
         survey->bytes_in_range += segments[i].bytes;
@@ -146,8 +156,12 @@ void StoreImpl::FindCandidates(Survey* survey, bool thorough) {
 
 void StoreImpl::FindAbsorbed(Survey* survey) {
   for (const TimelineId id : survey->absorbed) {
-    // A crash may have come before its keys went.
-    if (index_->LastIno(id) != 0) index_->DropTimeline(id);
+    // Its keys go in a later run than that which copied them: nobody is between two lookups any
+    // more.
+    if (index_->LastIno(id) != 0) {
+      for (const auto& volume : OpenVolumes()) volume->WaitForOperations();
+      index_->DropTimeline(id);
+    }
     for (const SegmentInfo& segment : segments_->List(id)) {
       survey->live.Watch(id, segment.number, segment.bytes);
       survey->candidates.push_back({id, segment.number, segment.bytes, kInstantMax, 0});
@@ -173,13 +187,24 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   if (!complete) return report;
   uint64_t kept_bytes = survey.bytes_in_range;
   std::vector<Candidate> dead, rest;
+  // Of a segment that an earlier run began to empty, versions within the range may hold what the
+  // range's first instant does not see there any more: no mark does not say that it is free.
+  const std::set<MoveWatch::SegmentKey> emptying = FindEmptying();
+  std::vector<Candidate> victims;
   for (Candidate& candidate : survey.candidates) {
+    const MoveWatch::SegmentKey key{candidate.timeline, candidate.segment};
     candidate.live_bytes = survey.live.LiveBytes(candidate.timeline, candidate.segment);
     kept_bytes += candidate.live_bytes;
-    (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
+    if (damaged_segments_.contains(key)) continue;
+    if (emptying.contains(key)) {
+      victims.push_back(candidate);
+    } else {
+      (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
+    }
   }
   report.journal_bytes += Free(survey, dead);
-  const std::vector<Candidate> victims = ChooseVictims(rest, kept_bytes, thorough);
+  const std::vector<Candidate> chosen = ChooseVictims(rest, kept_bytes, thorough);
+  victims.insert(victims.end(), chosen.begin(), chosen.end());
   if (!victims.empty()) {
     std::vector<Candidate> emptied;
     report.moved_bytes = MoveOut(victims, &emptied);
@@ -217,7 +242,6 @@ std::vector<StoreImpl::Candidate> StoreImpl::ChooseVictims(std::vector<Candidate
         candidate.live_bytes * 100 > candidate.bytes * kMaxLivePercent) {
       break;
     }
-    if (damaged_segments_.contains({candidate.timeline, candidate.segment})) continue;
     victims.push_back(candidate);
     dead -= std::min(dead, candidate.dead_bytes());
     moved += candidate.live_bytes;
@@ -225,10 +249,28 @@ std::vector<StoreImpl::Candidate> StoreImpl::ChooseVictims(std::vector<Candidate
   return victims;
 }
 
+std::set<MoveWatch::SegmentKey> StoreImpl::FindEmptying() {
+  std::set<MoveWatch::SegmentKey> emptying;
+  const std::string all(1, static_cast<char>(KeyType::kEmptying));
+  const auto cursor = index_->NewCursor(all, Index::Purpose::kScan);
+  for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
+    const std::string_view key = cursor->key();
+    if (key.size() != 1 + 4 + 4) throw Refused(EIO, "index: a key of a segment has a wrong size");
+    emptying.insert(
+        {GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5)});
+  }
+  return emptying;
+}
+
 uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
                             std::vector<Candidate>* emptied) {
   std::set<MoveWatch::SegmentKey> keys;
-  for (const Candidate& victim : victims) keys.insert({victim.timeline, victim.segment});
+  Index::Entries begun;
+  for (const Candidate& victim : victims) {
+    keys.insert({victim.timeline, victim.segment});
+    begun.emplace_back(EmptyingKey(victim.timeline, victim.segment), "");
+  }
+  index_->Rewrite(begun);  // before the first reference is changed, so as durable as that
   SegmentMover mover(
       context_, keys, [this](TimelineId id) { return OpenForMoving(id); },
       [this] { return OpenVolumes(); });
@@ -275,9 +317,14 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
     files_->Remove(segments_->TimelineDirectory(candidate.timeline) /
                    SegmentFileName(candidate.segment));
     bytes += candidate.bytes;
+    segments_->Forget(candidate.timeline, candidate.segment);  // who has just opened it again
     gone.insert({candidate.timeline, candidate.segment});
   }
   DropSamples(survey, gone);
+  Index::Entries ended;
+  for (const auto& [timeline, segment] : gone)
+    ended.emplace_back(EmptyingKey(timeline, segment), std::nullopt);
+  index_->Rewrite(ended);
   return bytes;
 }
 
@@ -387,12 +434,14 @@ void StoreImpl::RelievePressure() {
   std::vector<Old> oldest;
   for (const auto& [name, record] : catalog_->volumes()) {
     if (!record.writable()) continue;
-    for (const Binding& binding : record.bindings) {
+    for (size_t b = 0; b < record.bindings.size(); ++b) {
+      const Binding& binding = record.bindings[b];
       if (binding.timeline == kControlTimeline) continue;
+      const Instant until =
+          b + 1 < record.bindings.size() ? record.bindings[b + 1].since : clock_.last();
       const std::vector<SegmentInfo> segments = segments_->List(binding.timeline);
       for (size_t i = 0; i < segments.size(); ++i) {
-        const Instant end =
-            i + 1 < segments.size() ? Instant{segments[i + 1].generation} : clock_.last();
+        const Instant end = i + 1 < segments.size() ? Instant{segments[i + 1].generation} : until;
         if (end > record.horizon) oldest.push_back({end, &record, segments[i].bytes});
       }
     }
@@ -502,8 +551,8 @@ bool StoreImpl::MakeRoom() {
   uint64_t freed = 0;
   try {
     collector_->RunNow([&] { freed = CollectOnce(true).journal_bytes; });
-  } catch (const Refused& refused) {
-    spdlog::error("making room on a full disk: {}", refused.what());
+  } catch (const std::exception& error) {
+    spdlog::error("making room on a full disk: {}", error.what());
   }
   if (freed > 0 || before > no_room_at_bytes_) {
     no_room_until_ns_ = 0;

@@ -101,6 +101,7 @@ class StoreImpl : public Store {
   void FindAbsorbed(Survey* survey);
   std::vector<Candidate> ChooseVictims(std::vector<Candidate> rest, uint64_t kept_bytes,
                                        bool thorough) const;
+  std::set<MoveWatch::SegmentKey> FindEmptying();
   uint64_t MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied);
   uint64_t Free(const Survey& survey, const std::vector<Candidate>& freed);
   bool KeepTotals(const Survey& survey, const std::vector<Candidate>& freed);
@@ -202,10 +203,10 @@ class StoreImpl : public Store {
   std::map<VolumeId, Instant> forced_points_;    // schedules' points before these go
   std::map<VolumeId, std::string> pressures_;
   std::set<MoveWatch::SegmentKey> damaged_segments_;
-  uint64_t kept_bytes_ = 0;
+  std::atomic<uint64_t> kept_bytes_{0};
   uint64_t catalog_bytes_ = 0;  // of its journal after it was last trimmed
-  uint64_t appended_at_last_run_ = 0;
-  uint64_t last_run_ns_ = 0;  // of a steady clock
+  std::atomic<uint64_t> appended_at_last_run_{0};
+  std::atomic<uint64_t> last_run_ns_{0};  // of a steady clock
   uint64_t no_relief_until_ns_ =
       0;  // pressure that a run could not relieve is not tried again at once
   std::unique_ptr<Collector> collector_;  // ends before everything else does

@@ -86,9 +86,10 @@ Journal::Appended Timeline::Commit(Operation* operation) {
   operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
   try {
     Apply(operation->type, operation->instant, operation->body, where);
-  } catch (...) {
+  } catch (const Refused& refused) {
     pending_ = Pending{operation->type, operation->instant, operation->body, where};
-    throw;
+    // It is done, if not yet to be seen: to try it again would do it twice.
+    throw RefusedForGood(refused.error(), refused.what());
   }
   return where;
 }

@@ -69,6 +69,11 @@ std::string TimelineKey(TimelineId timeline) { return TypePrefix(KeyType::kTimel
 std::string VolumeKey(std::string_view name) {
   return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);
 }
+std::string EmptyingKey(TimelineId timeline, uint32_t segment) {
+  std::string key = TypePrefix(KeyType::kEmptying, timeline);
+  PutBigEndian(&key, segment);
+  return key;
+}
 std::string RemovedKey(VolumeId volume) {
   std::string key(1, static_cast<char>(KeyType::kRemoved));
   PutBigEndian(&key, volume);

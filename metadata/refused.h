@@ -20,4 +20,10 @@ class Refused : public std::system_error {
   std::string message_;
 };
 
+// Nobody needs to try again: nothing that could be waited for would change it.
+class RefusedForGood : public Refused {
+ public:
+  using Refused::Refused;
+};
+
 }  // namespace rw

@@ -19,6 +19,7 @@ constexpr int kCollectTimeoutSeconds = 7 * 86400;
 
 void PrintReport(const Json& report, const std::vector<std::vector<std::string>>& labels) {
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(labels.size());
   for (const auto& label : labels) rows.push_back({label[0], ToText(report.at(label[1]))});
   PrintTable(rows);
 }

@@ -77,7 +77,7 @@ class Opening {
       : done_fd_(eventfd(0, EFD_CLOEXEC)),
         thread_([this, &settings, &server, &keeper, inherited = std::move(inherited)] {
           try {
-            store_ = Store::Open(StoreOptionsOf(settings));
+            store_ = OpenStore(settings);
             VolumesOptions volumes_options;
             volumes_options.mounts = settings.mounts;
             volumes_options.keeper = &keeper;

@@ -82,6 +82,7 @@ class Supervisor {
   explicit Supervisor(const ServeSettings& settings)
       : settings_(settings), listening_(ListenOn(settings.socket)) {
     const sigset_t signals = Signals();
+    signal(SIGCHLD, SIG_DFL);  // ignored ones do not come
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     // Two descriptors for each mount, here and in the daemon.
@@ -95,7 +96,7 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
   ~Supervisor() {
-    RemoveSocket();
+    if (!stopping_) RemoveSocket();  // else it is removed, and may be another's by now
     close(listening_);
     close(signals_);
     for (auto& [key, entry] : kept_) CloseAll(&entry);
@@ -126,8 +127,12 @@ class Supervisor {
   }
 
   std::vector<std::string> Arguments() const {
-    return {own_path_,        "serve",    "--root",         settings_.root, "--socket",
-            settings_.socket, "--mounts", settings_.mounts, "--log-level",  settings_.log_level};
+    std::vector<std::string> arguments = {own_path_, "serve"};
+    for (const Setting& setting : kSettings) {
+      arguments.emplace_back(setting.flag);
+      arguments.push_back(settings_.*setting.value);
+    }
+    return arguments;
   }
 
   void StartDaemon() {
@@ -136,17 +141,23 @@ class Supervisor {
       throw Refused(errno, std::string("cannot start the daemon: ") + std::strerror(errno));
     setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &kChannelBytes, sizeof(kChannelBytes));
     Inheritance inheritance{pair[1], listening_, getpid(), {}};
+    inheritance.entries.reserve(kept_.size());
     for (const auto& [key, entry] : kept_) inheritance.entries.push_back(entry);
     const int memory = MakeMemory(EncodeInheritance(inheritance));
     std::vector<std::string> arguments = Arguments();
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     setenv(kInheritanceVariable, std::to_string(memory).c_str(), 1);
     daemon_ = fork();
     if (daemon_ == 0) {
       LetPass(inheritance);
-      const sigset_t signals = Signals();
+      // To be told to end is for the daemon's own descriptor, from its first moment on.
+      sigset_t signals;
+      sigemptyset(&signals);
+      sigaddset(&signals, SIGHUP);
+      sigaddset(&signals, SIGCHLD);
       sigprocmask(SIG_UNBLOCK, &signals, nullptr);
       execv(program_.c_str(), argv.data());
       _exit(kCannotExecute);
@@ -270,14 +281,19 @@ class Supervisor {
     daemon_ = -1;
     kill_at_.reset();
     if (!ended_at_) ended_at_ = now;
+    const bool in_order = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
     if (stopping_) {
-      const bool in_order = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
       if (!in_order) {
         spdlog::warn("the daemon did not end in order: {}; what was acknowledged is safe",
                      Describe(status));
-        DetachAll();
       }
+      DetachAll();  // also what it had not yet gone on with
       exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+      return;
+    }
+    if (in_order) {  // somebody has told it to end; its socket takes no connections any more
+      DetachAll();
+      exit_code_ = EXIT_SUCCESS;
       return;
     }
     if (replacing_) {
@@ -330,6 +346,7 @@ class Supervisor {
     if (kill_at_ && now >= *kill_at_) {
       spdlog::error("the daemon does not end; killing it");
       kill(daemon_, SIGKILL);
+      if (stopping_) DetachAll();  // while there is time
       kill_at_ = now + kAbortPatience;
     } else if (!kill_at_ && now - last_beat_ >= beat_patience_) {
       spdlog::error("the daemon has not answered for {} s; ending it", beat_patience_.count());

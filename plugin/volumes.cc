@@ -253,7 +253,7 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
       if (found->second.session->alive()) {
         Count(&found->second, id, 1);
         const KeptMount kept = KeptOf(found->second);
-        const MountResult result = found->second.result;
+        MountResult result = found->second.result;
         lock.unlock();
         Keep(kept);
         return result;

@@ -130,6 +130,8 @@ POSIX_CHECK(lock, EndsWithItsProcess) {
     if (flock(mine, LOCK_EX) != 0) *locked = 2;
     for (;;) pause();
   }
+  OK(child);
+  if (child < 0) return;
   while (*locked == 0) usleep(1000);
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);

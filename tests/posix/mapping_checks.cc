@@ -179,6 +179,8 @@ POSIX_CHECK(execute, WhatIsWrittenIsNotExecutedNorTheOtherWay) {
     execl(path.c_str(), "sleep", "1000", nullptr);
     _exit(1);
   }
+  OK(child);
+  if (child < 0) return;
   close(ends[1]);
   char byte;
   SAME(read(ends[0], &byte, 1), ssize_t{0});  // executing has closed the other end

@@ -70,7 +70,7 @@ Child::Child(Child&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)), messages_(std::move(other.messages_)) {}
 
 Child::~Child() {
-  if (pid_ < 0) return;
+  if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
 }
