@@ -117,18 +117,23 @@ TimelineId StoreImpl::AbsorberOf(TimelineId timeline) {
 }
 
 void StoreImpl::EndEmptyTimelines() {
-  std::vector<TimelineId> empty;
-  {
-    const std::lock_guard lock(catalog_mutex_);
-    for (const auto& [id, record] : catalog_->timelines()) {
-      if (!record.absorbed_by || !segments_->List(id).empty()) continue;
-      const bool named =
-          std::any_of(catalog_->timelines().begin(), catalog_->timelines().end(),
-                      [id = id](const auto& other) { return other.second.absorbed_by == id; });
-      if (!named) empty.push_back(id);
+  for (;;) {
+    std::optional<TimelineId> empty;
+    {
+      const std::lock_guard lock(catalog_mutex_);
+      const auto& timelines = catalog_->timelines();
+      for (const auto& [id, record] : timelines) {
+        if (!record.absorbed_by || !segments_->List(id).empty()) continue;
+        // Others' data may still have to find the way through it.
+        const bool named = std::any_of(timelines.begin(), timelines.end(), [&](const auto& other) {
+          return other.second.absorbed_by == record.id;
+        });
+        if (!named) empty = id;
+      }
     }
+    if (!empty) return;
+    DeleteTimelineData(*empty);
   }
-  for (const TimelineId id : empty) DeleteTimelineData(id);
 }
 
 }  // namespace rw

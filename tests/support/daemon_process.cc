@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -38,12 +39,18 @@ pid_t FirstChild(pid_t process) {
   return child;
 }
 
-// Ended, though somebody may still have to wait for it.
+// Ended with all of its threads, though somebody may still have to wait for it: before the last one
+// has, locks and descriptors are held.
 bool IsZombie(pid_t process) {
   std::ifstream file("/proc/" + std::to_string(process) + "/stat");
   std::string text((std::istreambuf_iterator<char>(file)), {});
   const size_t name_end = text.rfind(')');
-  return name_end != text.npos && name_end + 2 < text.size() && text[name_end + 2] == 'Z';
+  if (name_end == text.npos || name_end + 2 >= text.size() || text[name_end + 2] != 'Z')
+    return false;
+  std::error_code gone;
+  const std::filesystem::directory_iterator threads("/proc/" + std::to_string(process) + "/task",
+                                                    gone);
+  return gone || std::distance(begin(threads), end(threads)) <= 1;
 }
 
 // Ended, and waited for by its parent.
