@@ -125,8 +125,9 @@ void StoreImpl::EndEmptyTimelines() {
       for (const auto& [id, record] : timelines) {
         if (!record.absorbed_by || !segments_->List(id).empty()) continue;
         // Others' data may still have to find the way through it.
+        const TimelineId candidate = id;
         const bool named = std::any_of(timelines.begin(), timelines.end(), [&](const auto& other) {
-          return other.second.absorbed_by == record.id;
+          return other.second.absorbed_by == candidate;
         });
         if (!named) empty = id;
       }
