@@ -30,11 +30,6 @@ std::optional<Instant> KeptInstants::FirstIn(Instant from, Instant to) const {
   return first;
 }
 
-size_t KeptInstants::CountPointsIn(Instant from, Instant to) const {
-  const auto first = std::lower_bound(points_.begin(), points_.end(), from);
-  return static_cast<size_t>(std::lower_bound(first, points_.end(), to) - first);
-}
-
 std::optional<Instant> KeptInstants::Previous(Instant at) const {
   std::optional<Instant> last;
   const auto point = std::lower_bound(points_.begin(), points_.end(), at);

@@ -22,7 +22,6 @@ class KeptInstants {
   bool Contains(Instant at) const;
   // The first kept instant in [from, to).
   std::optional<Instant> FirstIn(Instant from, Instant to) const;
-  size_t CountPointsIn(Instant from, Instant to) const;  // of the points alone, in [from, to)
 
   const std::vector<Instant>& points() const { return points_; }  // sorted, each once
   // Where the range begins; kInstantMax if there is none.
