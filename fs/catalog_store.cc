@@ -27,6 +27,7 @@ CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(c
   TimelineRecord record;
   record.id = kControlTimeline;
   StoreContext small = context;
+  small.pool = nullptr;
   small.max_segment_bytes = std::min<uint64_t>(small.max_segment_bytes, kControlSegmentBytes);
   control_ = std::make_unique<Timeline>(
       small, record, std::vector<View::Link>{{kControlTimeline, kInstantMax, 1}}, clean);

@@ -10,6 +10,7 @@ namespace {
 constexpr std::chrono::milliseconds kLookEvery{1000};
 // Of walking, between sleeps: short, so that nobody notices.
 constexpr std::chrono::microseconds kSlice{2000};
+constexpr unsigned kHasteWhenBehind = 4;
 
 }  // namespace
 
@@ -41,11 +42,12 @@ void Collector::Loop() {
       std::unique_lock lock(mutex_);
       wake_.wait_for(lock, kLookEvery);
     }
-    if (stopping_ || interrupters_ > 0) continue;
+    if (stopping_ || pausers_ > 0 || impatient_ > 0) continue;
     try {
       if (!is_due_()) continue;
       const std::lock_guard running(running_);
       hurried_ = false;
+      background_ = true;
       slice_began_ = copying_since_ = Clock::now();
       copied_ = 0;
       run_();
@@ -56,42 +58,43 @@ void Collector::Loop() {
 }
 
 Collector::Pause::Pause(Collector& collector) : collector_(collector) {
-  ++collector_.interrupters_;
+  ++collector_.pausers_;
   collector_.running_.lock();
 }
 
 Collector::Pause::~Pause() {
   collector_.running_.unlock();
-  --collector_.interrupters_;
+  --collector_.pausers_;
 }
 
 void Collector::RunNow(const std::function<void()>& run) {
-  ++interrupters_;
+  ++impatient_;
   const std::lock_guard running(running_);
-  --interrupters_;
+  --impatient_;
   hurried_ = true;
+  background_ = false;
   run();
   hurried_ = false;
 }
 
 bool Collector::GoOn(bool behind) {
-  if (stopping_ || interrupters_ > 0) return false;
+  if (MustEnd()) return false;
   if (hurried_) return true;
   const auto worked = Clock::now() - slice_began_;
   if (worked < kSlice) return true;
-  const unsigned percent =
-      std::clamp(behind ? options_.cpu_percent * 3 : options_.cpu_percent, 1u, 100u);
+  haste_ = behind ? kHasteWhenBehind : 1;
+  const unsigned percent = std::clamp(options_.cpu_percent * haste_, 1u, 100u);
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, worked * (100 - percent) / percent);
   slice_began_ = Clock::now();
-  return !stopping_ && interrupters_ == 0;
+  return !MustEnd();
 }
 
 void Collector::Copied(uint64_t bytes) {
   copied_ += bytes;
   if (hurried_ || options_.copy_bytes_per_second == 0) return;
-  const std::chrono::duration<double> due(static_cast<double>(copied_) /
-                                          static_cast<double>(options_.copy_bytes_per_second));
+  const std::chrono::duration<double> due(
+      static_cast<double>(copied_) / static_cast<double>(options_.copy_bytes_per_second * haste_));
   const auto ahead = due - (Clock::now() - copying_since_);
   if (ahead <= std::chrono::milliseconds(1)) return;
   std::unique_lock lock(mutex_);

@@ -27,6 +27,7 @@ class Collector {
   void Start();  // the thread, unless the options forbid it
   void Stop();   // ends it, and a run that is under way
   void Wake() { wake_.notify_all(); }
+  bool stopping() const { return stopping_; }
 
   // Ends a run that is under way, and keeps others from beginning for as long as it lives.
   class Pause {
@@ -40,11 +41,13 @@ class Collector {
     Collector& collector_;
   };
 
-  // Runs `run` on this thread, at full speed, when nobody else's is under way.
+  // Runs `run` on this thread, at full speed, when nobody else's is under way; ends one of the
+  // background's.
   void RunNow(const std::function<void()>& run);
 
   // Sleeps as the pace asks for. False: the run has to end now.
-  // `behind`: more has come than is going.
+  // `behind`: more has come than is going; then a run takes four times as much of the processor and
+  // of the disk.
   bool GoOn(bool behind = false);
   void Copied(uint64_t bytes);
   void Hurry(bool hurry) { hurried_ = hurry; }  // for the run under way: no sleeping
@@ -53,15 +56,19 @@ class Collector {
   using Clock = std::chrono::steady_clock;
 
   void Loop();
+  bool MustEnd() const { return stopping_ || pausers_ > 0 || (background_ && impatient_ > 0); }
 
   const CollectorOptions options_;
   const std::function<bool()> is_due_;
   const std::function<void()> run_;
 
-  std::mutex running_;                // held by whoever runs or pauses
-  std::atomic<int> interrupters_{0};  // who want `running_` at once
+  std::mutex running_;                   // held by whoever runs or pauses
+  std::atomic<int> pausers_{0};          // who want `running_` at once
+  std::atomic<int> impatient_{0};        // who want it instead of the background's run
+  std::atomic<bool> background_{false};  // the run under way is the background's
   std::atomic<bool> hurried_{false};
   Clock::time_point slice_began_;  // the run's
+  unsigned haste_ = 1;
   uint64_t copied_ = 0;
   Clock::time_point copying_since_;
 

@@ -115,6 +115,10 @@ class PosixFileLayer : public FileLayer {
     if (unlink(path.c_str()) != 0 && errno != ENOENT) Throw("remove", path.string());
   }
 
+  void Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    if (rename(from.c_str(), to.c_str()) != 0) Throw("rename", from.string());
+  }
+
   void MakeDirectory(const std::filesystem::path& path) override {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) Throw("mkdir", path.string());
   }

@@ -35,6 +35,7 @@ class FileLayer {
   enum class Mode { kRead, kReadWrite, kCreate };  // kCreate: also truncates what is there
   virtual std::unique_ptr<File> Open(const std::filesystem::path& path, Mode mode) = 0;
   virtual void Remove(const std::filesystem::path& path) = 0;
+  virtual void Rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   virtual void MakeDirectory(
       const std::filesystem::path& path) = 0;  // mode 0700; there already: fine
   virtual void SyncDirectory(const std::filesystem::path& path) = 0;

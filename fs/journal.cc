@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "metadata/coding.h"
 #include "metadata/refused.h"
 
 namespace rw {
 namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+constexpr std::array<char, kPageBytes> kZeros{};
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
 // files.
@@ -74,6 +78,7 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
   }
   appended_ = Pack(end);
   durable_ = Pack(end);
+  if (current_ != nullptr) ReadTail();
 }
 
 void Journal::SyncSegmentsFrom(uint32_t first) {
@@ -147,12 +152,11 @@ Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t uni
     parts.push_back(Part({reinterpret_cast<const char*>(&checksums.back()), sizeof(uint32_t)}));
     parts.push_back(Part(frame));
   }
-  static constexpr std::array<char, kRecordAlignment> kZeros{};
   const uint64_t unpadded = header.frames_offset() + FramedBytes(data.size());
   if (total > unpadded) parts.push_back(Part({kZeros.data(), total - unpadded}));
 
   try {
-    current_->WriteAt(parts, at.offset);
+    WritePages(std::move(parts), at.offset, total);
   } catch (const Refused&) {
     EraseFailedWrite(at.offset, total);
     throw;
@@ -167,12 +171,71 @@ Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t uni
   return appended;
 }
 
+// The bytes before and the zeros behind the record are those that are there already, or of no
+// account.
+void Journal::WritePages(std::vector<iovec> record, uint64_t offset, uint64_t bytes) {
+  const uint64_t end = offset + bytes;
+  const uint64_t behind =
+      std::min(capacity_, (end + kPageBytes - 1) / kPageBytes * kPageBytes) - end;
+  const std::string before = std::move(tail_);
+  // What will be the last page's, from back to front.
+  std::string tail(end % kPageBytes, '\0');
+  size_t left = tail.size();
+  for (auto part = record.rbegin(); part != record.rend() && left > 0; ++part) {
+    const size_t taken = std::min(left, part->iov_len);
+    left -= taken;
+    std::memcpy(tail.data() + left,
+                static_cast<const char*>(part->iov_base) + part->iov_len - taken, taken);
+  }
+  std::memcpy(tail.data(), before.data() + before.size() - left, left);
+  record.insert(record.begin(), Part(before));
+  record.push_back(Part({kZeros.data(), behind}));
+  try {
+    current_->WriteAt(record, offset - before.size());
+  } catch (const Refused&) {
+    tail_ = before;
+    throw;
+  }
+  tail_ = std::move(tail);
+}
+
+void Journal::ReadTail() {
+  tail_.resize(end().offset % kPageBytes);
+  if (current_->ReadAt(tail_, end().offset - tail_.size()) < tail_.size())
+    throw Refused(EIO, "journal " + directory_.string() + " is shorter than its records");
+}
+
 void Journal::EraseFailedWrite(uint64_t offset, uint64_t bytes) {
   try {
     current_->Zero(offset, bytes);
   } catch (const Refused&) {
     broken_ = true;
   }
+}
+
+std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint32_t number,
+                                         uint64_t record_bytes, uint64_t* capacity) {
+  const uint64_t planned = PlannedCapacity(number, max_segment_bytes_);
+  const uint64_t needed = NeededCapacity(record_bytes);
+  if (pool_ != nullptr && planned == pool_->segment_bytes() && needed <= planned) {
+    try {
+      if (std::shared_ptr<File> file = pool_->Take(path)) {
+        file->Allocate(planned);
+        *capacity = planned;
+        return file;
+      }
+    } catch (const Refused&) {
+      files_->Remove(path);  // a new one may do
+    }
+  }
+  std::shared_ptr<File> file = files_->Open(path, FileLayer::Mode::kCreate);
+  try {
+    *capacity = AllocateWhatFits(file.get(), planned, needed);
+  } catch (const Refused&) {
+    files_->Remove(path);
+    throw;
+  }
+  return file;
 }
 
 void Journal::Roll(uint64_t record_bytes, Instant instant) {
@@ -183,12 +246,10 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   const auto path = directory_ / SegmentFileName(header.number);
   uint64_t capacity = 0;
   std::shared_ptr<File> file;
+  const std::string encoded = header.Encode();
   try {
-    file = files_->Open(path, FileLayer::Mode::kCreate);
-    capacity = AllocateWhatFits(file.get(), PlannedCapacity(header.number, max_segment_bytes_),
-                                NeededCapacity(record_bytes));
-    const std::string bytes = header.Encode();
-    const iovec part = Part(bytes);
+    file = BeginFile(path, header.number, record_bytes, &capacity);
+    const iovec part = Part(encoded);
     file->WriteAt({&part, 1}, 0);
   } catch (const Refused&) {
     if (file != nullptr)
@@ -200,6 +261,7 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   if (current_ != nullptr) sealed_unsynced_.push_back(std::move(current_));
   current_ = std::move(file);
   current_header_ = header;
+  tail_ = encoded;
   capacity_ = capacity;
   directory_dirty_ = true;
   appended_.store(Pack({header.number, kSegmentHeaderBytes}), std::memory_order_release);

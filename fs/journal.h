@@ -2,7 +2,8 @@
 // "Journal").
 //
 // A record that Append has returned from survives the process; one that Sync has returned from
-// survives the machine. Nothing that was appended is ever rewritten in place.
+// survives the machine. What was appended is never changed in place; but the bytes of the last page
+// are written again with each record.
 //
 // Thread safety: Append is the caller's to serialise; everything else may be called from any
 // thread. Errors: Refused with the errno of the call that failed. After a failed write that may
@@ -23,6 +24,7 @@
 
 #include "fs/record.h"
 #include "fs/scanner.h"
+#include "fs/segment_pool.h"
 
 namespace rw {
 
@@ -49,6 +51,9 @@ class Journal {
 
   // Segments begun from now on are at most so large, unless a record needs more.
   void LimitSegments(uint64_t bytes) { max_segment_bytes_ = bytes; }
+  // From now on, segments of that size are taken from `pool` if it has some; it must outlive the
+  // journal.
+  void UsePool(SegmentPool* pool) { pool_ = pool; }
 
   // Everything appended before the call survives the machine when this returns. Calls at the same
   // time share one fdatasync.
@@ -69,7 +74,11 @@ class Journal {
   void RemoveSegmentsAfter(uint32_t last);
   void EraseTornTail(uint32_t end);
   void EraseFailedWrite(uint64_t offset, uint64_t bytes);
+  void WritePages(std::vector<iovec> record, uint64_t offset, uint64_t bytes);
+  void ReadTail();
   void Roll(uint64_t record_bytes, Instant instant);
+  std::shared_ptr<File> BeginFile(const std::filesystem::path& path, uint32_t number,
+                                  uint64_t record_bytes, uint64_t* capacity);
   void Seal();
   void CheckUsable() const;
 
@@ -83,6 +92,10 @@ class Journal {
   SegmentHeader current_header_;
   uint64_t capacity_ = 0;
   uint64_t max_segment_bytes_ = kMaxSegmentBytes;
+  SegmentPool* pool_ = nullptr;
+  // What the current segment's last page holds before end(). Whole pages are written, so that the
+  // kernel need not read what a segment that is used again held there.
+  std::string tail_;
 
   std::atomic<uint64_t> appended_{0};  // packed position after the newest record
   std::atomic<uint64_t> durable_{0};   // packed position before which all is on the disk

@@ -35,6 +35,7 @@ void StoreImpl::Recover() {
 
   files_->MakeDirectory(root_ / "journal");
   segments_ = std::make_unique<SegmentReader>(files_, root_ / "journal");
+  pool_ = std::make_unique<SegmentPool>(files_, root_ / "free", max_segment_bytes_);
   index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
   // An index that was lost is made again from the journals.
   const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
@@ -44,6 +45,7 @@ void StoreImpl::Recover() {
               segments_.get(),
               &clock_,
               &moves_,
+              pool_.get(),
               &appended_bytes_,
               max_segment_bytes_,
               [this] {

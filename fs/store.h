@@ -111,6 +111,7 @@ struct CollectReport {
   uint64_t versions = 0;       // of inodes, names, extents and xattrs that go from the index
   uint64_t journal_bytes = 0;  // of segments and parts of segments that go
   uint64_t moved_bytes = 0;    // of live data copied to free their segments
+  bool complete = false;       // false: the run was ended before its time
 };
 
 // A volume that was removed and whose history is still there.

@@ -28,6 +28,9 @@ constexpr uint64_t kDeadPart = 12;
 // Copying more than this part of a segment to free it does not pay.
 constexpr uint64_t kMaxLivePercent = 80;
 constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
+// Freed segments that wait to be used again.
+constexpr uint64_t kPoolPart = 32;  // of what is kept
+constexpr uint64_t kMaxPoolSegments = 8;
 constexpr uint64_t kTrimCatalogAtBytes = 4 << 20;
 constexpr uint64_t kNextReliefNs = 30'000'000'000;
 constexpr uint64_t kMaxAutomaticReserve = uint64_t{4} << 30;
@@ -180,6 +183,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   FindCandidates(&survey, thorough);
   FindAbsorbed(&survey);
   Sweep::Options options;
+  options.count = thorough;
   options.go_on = [this] { return GoOn(); };
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
   const bool complete = sweep.Run();
@@ -215,13 +219,23 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   ShortenChains();
   TrimCatalog();
   kept_bytes_ = kept_bytes;
+  LimitPool();
+  report.complete = true;
   spdlog::debug(
-      "collected in {} ms: {} of {} versions went, {} became full; {} MiB of journal went, {} MiB "
+      "collected in {} ms: {} versions went or more, {} were seen, {} became full; {} MiB of "
+      "journal went, {} MiB "
       "were moved, {} MiB are kept",
       (SteadyNanoseconds() - began) / 1'000'000, report.versions, sweep.counts().versions,
       sweep.counts().made_full, report.journal_bytes >> 20, report.moved_bytes >> 20,
       kept_bytes >> 20);
   return report;
+}
+
+void StoreImpl::LimitPool() {
+  uint64_t limit = std::min(kept_bytes_ / kPoolPart, kMaxPoolSegments * max_segment_bytes_);
+  if (kept_bytes_ >= kMaxPoolSegments * max_segment_bytes_)
+    limit = std::max(limit, max_segment_bytes_);
+  pool_->Limit(BytesShort() > 0 ? 0 : limit);
 }
 
 std::vector<StoreImpl::Candidate> StoreImpl::ChooseVictims(std::vector<Candidate> rest,
@@ -312,14 +326,17 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
   }
   uint64_t bytes = 0;
   std::set<MoveWatch::SegmentKey> gone;
+  std::vector<std::filesystem::path> files;
   for (const Candidate& candidate : freed) {
     segments_->Forget(candidate.timeline, candidate.segment);
-    files_->Remove(segments_->TimelineDirectory(candidate.timeline) /
-                   SegmentFileName(candidate.segment));
+    files.push_back(segments_->TimelineDirectory(candidate.timeline) /
+                    SegmentFileName(candidate.segment));
     bytes += candidate.bytes;
-    segments_->Forget(candidate.timeline, candidate.segment);  // who has just opened it again
     gone.insert({candidate.timeline, candidate.segment});
   }
+  pool_->Free(files);
+  for (const auto& [timeline, segment] : gone)
+    segments_->Forget(timeline, segment);  // who has just opened it again
   DropSamples(survey, gone);
   Index::Entries ended;
   for (const auto& [timeline, segment] : gone)
@@ -409,6 +426,7 @@ uint64_t StoreImpl::BytesShort() const {
 }
 
 void StoreImpl::RelievePressure() {
+  if (BytesShort() > 0) pool_->Limit(0);
   const uint64_t needed = BytesShort();
   if (needed == 0) return;
   collector_->Hurry(true);
@@ -514,7 +532,7 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 
 bool StoreImpl::GoOn() {
   const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
-  return collector_->GoOn(appended_bytes_ - appended_at_last_run_ > 2 * enough);
+  return collector_->GoOn(appended_bytes_ - appended_at_last_run_ > enough);
 }
 
 bool StoreImpl::CollectionIsDue() {
@@ -547,10 +565,18 @@ bool StoreImpl::MakeRoom() {
   if (before >= 2 * max_segment_bytes_) return true;
   // Where nothing was to be had a moment ago, somebody else must have made room.
   if (SteadyNanoseconds() < no_room_until_ns_ && before <= no_room_at_bytes_) return false;
+  pool_->Limit(0);
+  if (FreeBytes() >= 2 * max_segment_bytes_) return true;
   ballast_.Drop();
   uint64_t freed = 0;
   try {
-    collector_->RunNow([&] { freed = CollectOnce(true).journal_bytes; });
+    for (bool again = true; again && !collector_->stopping();) {
+      collector_->RunNow([&] {
+        const CollectReport report = CollectOnce(true);
+        freed += report.journal_bytes;
+        again = !report.complete;
+      });
+    }
   } catch (const std::exception& error) {
     spdlog::error("making room on a full disk: {}", error.what());
   }
@@ -566,14 +592,14 @@ bool StoreImpl::MakeRoom() {
 
 CollectReport StoreImpl::Collect() {
   CollectReport sum;
-  for (bool again = true; again;) {
+  for (bool again = true; again && !collector_->stopping();) {
     collector_->RunNow([&] {
       collect_soon_ = false;
       const CollectReport report = CollectOnce(true);
       sum.versions += report.versions;
       sum.journal_bytes += report.journal_bytes;
       sum.moved_bytes += report.moved_bytes;
-      again = report.journal_bytes > 0 || collect_soon_;
+      again = report.journal_bytes > 0 || collect_soon_ || !report.complete;
     });
   }
   return sum;

@@ -109,6 +109,7 @@ class StoreImpl : public Store {
   void RelievePressure();
   void LimitHistories(const Survey& survey);
   void TrimCatalog();
+  void LimitPool();
   // --- store_chains.cc ---
   void ShortenChains();
   std::optional<std::pair<TimelineId, TimelineId>> FindToAbsorb();
@@ -167,6 +168,7 @@ class StoreImpl : public Store {
   ClockFile clock_file_;
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;
+  std::unique_ptr<SegmentPool> pool_;
   StoreContext context_;
 
   std::mutex catalog_mutex_;  // guards catalog_ and broken_; taken before heads_mutex_

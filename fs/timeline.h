@@ -24,6 +24,7 @@ struct StoreContext {
   SegmentReader* segments = nullptr;
   InstantClock* clock = nullptr;
   MoveWatch* moves = nullptr;
+  SegmentPool* pool = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
   uint64_t max_segment_bytes = kMaxSegmentBytes;
   std::function<void()> segment_begun;  // called under the timeline's mutex, must not wait

@@ -154,10 +154,11 @@ class RocksIndex : public Index {
     return GetBigEndian<uint64_t>(iterator->key().data() + prefix.size());
   }
 
-  void Rewrite(const Entries& entries) override {
+  void Rewrite(const Entries& entries, const std::vector<Gap>& gaps) override {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : entries)
       Check(value ? batch.Put(key, *value) : batch.Delete(key));
+    for (const auto& [from, to] : gaps) Check(batch.DeleteRange(from, to));
     Write(&batch);
   }
 

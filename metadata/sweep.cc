@@ -11,9 +11,13 @@ namespace rw {
 namespace {
 
 constexpr size_t kBatchEntries = 256;
+constexpr size_t kBatchGaps = 1024;
 constexpr uint64_t kVersionsBetweenLooks = 128;
 constexpr size_t kMaxAnswers = 256;
 constexpr int kSkippedSingly = 3;  // a seek costs about as much as so many steps
+// A gap of so many versions is deleted as one range, which costs readers a little until it is
+// compacted; each new one also makes RocksDB sort anew those that its memtable has.
+constexpr size_t kDroppedSingly = 4;
 constexpr size_t kTimelineOffset = 1;
 constexpr size_t kInoOffset = kTimelineOffset + 4;
 constexpr size_t kMinKeyBytes = kInoOffset + 8 + kInstantBytes;
@@ -22,9 +26,9 @@ constexpr size_t kMinKeyBytes = kInoOffset + 8 + kInstantBytes;
 
 bool Sweep::Run() {
   // Inodes last: what belongs to one must be gone before it is.
-  const bool done = WalkChunks() && WalkOthers(KeyType::kXattr) && WalkOthers(KeyType::kName) &&
-                    WalkOthers(KeyType::kInode);
-  Flush();
+  const bool done = Walk(KeyType::kChunk) && Walk(KeyType::kXattr) && Walk(KeyType::kName) &&
+                    Walk(KeyType::kInode);
+  Flush(true);
   return done;
 }
 
@@ -34,7 +38,6 @@ const Sweep::Timeline* Sweep::Find(TimelineId id) const {
 }
 
 Sweep::Version Sweep::Split(std::string_view key, std::string_view value) {
-  if (key.size() < kMinKeyBytes) throw Refused(EIO, "index: a versioned key is too short");
   Version version{key, value, InstantOf(key), newer_, 0, 0};
   version.timeline = GetBigEndian<uint32_t>(key.data() + kTimelineOffset);
   version.ino = GetBigEndian<uint64_t>(key.data() + kInoOffset);
@@ -60,41 +63,83 @@ bool Sweep::SkipRange(Index::Cursor* cursor) {
   return true;
 }
 
-bool Sweep::WalkChunks() {
-  const std::string all(1, static_cast<char>(KeyType::kChunk));
+bool Sweep::Walk(KeyType type) {
+  const std::string all(1, static_cast<char>(type));
   const auto cursor = index_->NewCursor(all, Index::Purpose::kScan);
   prefix_.clear();
   cursor->Seek(all);
   while (cursor->Valid()) {
     const std::string_view key = cursor->key();
+    if (key.size() < kMinKeyBytes) throw Refused(EIO, "index: a versioned key is too short");
     if (key.substr(0, key.size() - kInstantBytes) != prefix_) {
-      FinishChunk();
+      Finish(type);
       prefix_ = key.substr(0, key.size() - kInstantBytes);
       newer_ = kInstantMax;
       skipped_ = 0;
     }
     if (!GoOn()) return false;
     if (SkipRange(cursor.get())) continue;
-    SeeChunk(Split(key, cursor->value()));
+    const Timeline* timeline = Find(GetBigEndian<uint32_t>(key.data() + kTimelineOffset));
+    if (timeline != nullptr && !timeline->kept->FirstIn(rw::InstantOf(key), newer_)) {
+      if (needed_) MakeFull();
+      DropGap(cursor.get(), *timeline);
+      continue;
+    }
+    const Version version = Split(key, cursor->value());
+    type == KeyType::kChunk ? SeeChunk(timeline, version) : SeeOther(type, timeline, version);
     cursor->Next();
   }
-  FinishChunk();
+  Finish(type);
   return true;
 }
 
-void Sweep::SeeChunk(const Version& version) {
-  const Timeline* timeline = Find(version.timeline);
+bool Sweep::AtVersionAfter(Index::Cursor* cursor, Instant at) const {
+  return cursor->Valid() && cursor->key().size() == prefix_.size() + kInstantBytes &&
+         cursor->key().starts_with(prefix_) && rw::InstantOf(cursor->key()) > at;
+}
+
+void Sweep::DropGap(Index::Cursor* cursor, const Timeline& timeline) {
+  const Instant older = timeline.kept->Previous(rw::InstantOf(cursor->key())).value_or(Instant{});
+  std::vector<std::string> keys;
+  for (; AtVersionAfter(cursor, older); cursor->Next()) {
+    ++counts_.dropped;
+    counts_.dropped_bytes += cursor->key().size() + cursor->value().size();
+    if (keys.size() < kDroppedSingly) {
+      keys.emplace_back(cursor->key());
+    } else if (!options_.count) {
+      break;
+    }
+  }
+  newer_ = Instant{older.ns + 1};  // no kept instant is between this and what it stands for
+  if (keys.size() < kDroppedSingly) {
+    for (std::string& key : keys) Put(std::move(key), std::nullopt);
+    return;
+  }
+  std::string end = WithInstant(prefix_, older);
+  if (AtVersionAfter(cursor, older)) cursor->Seek(end);
+  if (!options_.apply) return;
+  gaps_.emplace_back(std::move(keys.front()), std::move(end));
+  if (gaps_.size() >= kBatchGaps) Flush(true);
+}
+
+void Sweep::Finish(KeyType type) {
+  if (type == KeyType::kChunk) FinishChunk();
+  if (ending_) DropWithGaps(*ending_);
+  ending_.reset();
+}
+
+void Sweep::SeeChunk(const Timeline* timeline, const Version& version) {
   if (timeline == nullptr) {
     for (const Extent& extent : ChunkVersion::Decode(version.value, version.timeline).extents)
       live_->Mark(extent);
     return;
   }
-  const auto first = timeline->kept->FirstIn(version.at, version.next);
+  const Instant first = timeline->kept->FirstIn(version.at, version.next).value();
   uint64_t limit = UINT64_MAX;  // of the file's bytes that are not cut off
-  bool needed = first.has_value();
-  if (needed && *first != version.at) {
+  bool needed = true;
+  if (first != version.at) {
     // Whatever writes to a file writes its inode too, so the timeline knows it.
-    const auto& inode = InodeAt(version.timeline, version.ino, *first);
+    const auto& inode = InodeAt(version.timeline, version.ino, first);
     needed = inode.has_value();
     if (needed) limit = CutLimit(inode->cuts, version.at);
   }
@@ -106,7 +151,7 @@ void Sweep::SeeChunk(const Version& version) {
   }
   if (needed_) MarkNeeded();
   needed_ = Needed{std::string(version.key), ChunkVersion::Decode(version.value, version.timeline),
-                   *first, version.next == kInstantMax, false};
+                   first, version.next == kInstantMax, false};
   const auto& extents = needed_->version.extents;
   needed_->clipped = !extents.empty() && start + extents.back().end() > limit;
 }
@@ -116,11 +161,19 @@ void Sweep::MakeFull() {
   if (needed_->version.full && !needed_->clipped) return;
   const ChunkVersionKey key = SplitChunkKey(needed_->key);
   const auto& inode = InodeAt(key.timeline, key.ino, needed_->first);
-  const View view(index_, {{key.timeline, key.at, 0}});
-  const ChunkMap map = view.FindChunk(key.ino, key.chunk, inode ? inode->cuts : std::vector<Cut>{});
+  const std::vector<Cut> cuts = inode ? inode->cuts : std::vector<Cut>{};
+  ChunkFold fold(key.chunk, cuts);
+  // A cursor of its own, and one for all: what the walk deletes is not seen to be gone.
+  if (below_ == nullptr)
+    below_ = index_->NewCursor(std::string(1, static_cast<char>(KeyType::kChunk)));
+  bool go_on = true;
+  for (below_->Seek(needed_->key);
+       go_on && below_->Valid() && AtVersionAfter(below_.get(), Instant{}); below_->Next())
+    go_on =
+        fold.Add(ChunkVersion::Decode(below_->value(), key.timeline), rw::InstantOf(below_->key()));
   needed_->version.full = true;
   needed_->version.depth = 0;
-  needed_->version.extents = map.extents();
+  needed_->version.extents = fold.Take();
   needed_->clipped = false;
   ++counts_.made_full;
   Put(needed_->key, needed_->version.Encode(key.timeline));
@@ -138,60 +191,26 @@ void Sweep::FinishChunk() {
   // Nothing but a hole, which is what there is without it.
   if (needed_->newest && needed_->version.full && needed_->version.extents.empty() &&
       !MayBeInherited(*Find(key.timeline), key.ino)) {
-    Drop(needed_->key, 0);
+    DropWithGaps(needed_->key);
   }
   needed_.reset();
 }
 
-bool Sweep::IsNeeded(const Timeline& timeline, const Version& version, KeyType type) {
-  const auto first = timeline.kept->FirstIn(version.at, version.next);
-  if (!first) return false;
-  if (type != KeyType::kXattr || *first == version.at) return true;
-  return InodeAt(version.timeline, version.ino, *first).has_value() ||
-         MayBeInherited(timeline, version.ino);
-}
-
-bool Sweep::WalkOthers(KeyType type) {
-  const std::string all(1, static_cast<char>(type));
-  const auto cursor = index_->NewCursor(all, Index::Purpose::kScan);
-  prefix_.clear();
-  // That a key ended need not be known once nothing is left of what it was before.
-  std::optional<std::string> ending;
-  const auto finish = [&] {
-    if (ending) Drop(*ending, 0);
-    ending.reset();
-  };
-  cursor->Seek(all);
-  for (; cursor->Valid(); cursor->Next()) {
-    while (cursor->Valid()) {
-      const std::string_view key = cursor->key();
-      if (key.substr(0, key.size() - kInstantBytes) != prefix_) {
-        finish();
-        prefix_ = key.substr(0, key.size() - kInstantBytes);
-        newer_ = kInstantMax;
-        skipped_ = 0;
-      }
-      if (!GoOn()) return false;
-      if (!SkipRange(cursor.get())) break;
-    }
-    if (!cursor->Valid()) break;
-    const std::string_view key = cursor->key();
-    const Version version = Split(key, cursor->value());
-    const Timeline* timeline = Find(version.timeline);
-    if (timeline == nullptr) continue;
-    if (!IsNeeded(*timeline, version, type)) {
-      Drop(key, version.value.size());
-    } else if (!version.value.empty()) {
-      ending.reset();
-    } else if (!MayBeInherited(*timeline, version.ino) &&
-               // Else its number would be given out again.
-               (type != KeyType::kInode || version.ino != LastIno(version.timeline))) {
-      if (ending) Drop(*ending, 0);  // the older one says as much
-      ending = std::string(key);
-    }
+void Sweep::SeeOther(KeyType type, const Timeline* timeline, const Version& version) {
+  if (timeline == nullptr) return;
+  const Instant first = timeline->kept->FirstIn(version.at, version.next).value();
+  const bool inherited = MayBeInherited(*timeline, version.ino);
+  if (type == KeyType::kXattr && first != version.at && !inherited &&
+      !InodeAt(version.timeline, version.ino, first)) {
+    Drop(version.key, version.value.size());
+  } else if (!version.value.empty()) {
+    ending_.reset();
+  } else if (!inherited &&
+             // Else its number would be given out again.
+             (type != KeyType::kInode || version.ino != LastIno(version.timeline))) {
+    if (ending_) DropWithGaps(*ending_);  // the older one says as much
+    ending_ = std::string(version.key);
   }
-  finish();
-  return true;
 }
 
 const std::optional<Inode>& Sweep::InodeAt(TimelineId timeline, Ino ino, Instant at) {
@@ -221,17 +240,30 @@ void Sweep::Drop(std::string_view key, size_t value_bytes) {
   Put(std::string(key), std::nullopt);
 }
 
+void Sweep::DropWithGaps(const std::string& key) {
+  ++counts_.dropped;
+  counts_.dropped_bytes += key.size();
+  if (options_.apply) with_gaps_.emplace_back(key, std::nullopt);
+  if (with_gaps_.size() >= kBatchGaps) Flush(true);
+}
+
 void Sweep::Put(std::string key, std::optional<std::string> value) {
   if (!options_.apply) return;
   batch_.emplace_back(std::move(key), std::move(value));
-  // In the order of the walk, so that nothing goes before what stands for it is there.
-  if (batch_.size() >= kBatchEntries) Flush();
+  if (batch_.size() >= kBatchEntries) Flush(false);
 }
 
-void Sweep::Flush() {
-  if (batch_.empty()) return;
-  index_->Rewrite(batch_);
+// Entries are written in the order of the walk, and gaps later: what stands for something is there
+// before that goes. What hides something goes with it or after it.
+void Sweep::Flush(bool gaps_too) {
+  if (gaps_too) {
+    batch_.insert(batch_.end(), with_gaps_.begin(), with_gaps_.end());
+    with_gaps_.clear();
+  }
+  if (batch_.empty() && gaps_.empty()) return;
+  index_->Rewrite(batch_, gaps_too ? gaps_ : std::vector<Index::Gap>());
   batch_.clear();
+  if (gaps_too) gaps_.clear();
 }
 
 }  // namespace rw

@@ -6,14 +6,16 @@
 // cut off below it at the first that does: what is gone from a timeline does not come back, so the
 // first kept instant sees the most. So versions within a timeline's range are not even looked at:
 // all of them stay, and of what was stored before the range they refer only to what its first
-// instant sees, too. Where the versions below one of a chunk go, that one becomes
-// full before they do: what a reader at a kept instant finds is the same before, during and after a
-// walk.
+// instant sees, too. Nor are those of a gap between two kept instants that go together: a walk
+// takes as long as what is kept before the ranges, and not as what was written. Where the versions
+// below one of a chunk go, that one becomes full before they do: what a reader at a kept instant
+// finds is the same before, during and after a walk.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -36,6 +38,7 @@ class Sweep {
   };
   struct Options {
     bool apply = true;  // false: only counts what would go
+    bool count = true;  // false: `dropped` may be too low, and the walk is faster
     // Called now and then; false ends the walk. What it has done until then stays.
     std::function<bool()> go_on = [] { return true; };
   };
@@ -75,14 +78,19 @@ class Sweep {
     bool clipped = false;  // a part of it is cut off
   };
 
-  bool WalkChunks();
-  bool WalkOthers(KeyType type);
-  void SeeChunk(const Version& version);
+  bool Walk(KeyType type);
+  void Finish(KeyType type);  // what is known of one key once the last of its versions was seen
+  void SeeChunk(const Timeline* timeline, const Version& version);
   void FinishChunk();
+  void SeeOther(KeyType type, const Timeline* timeline, const Version& version);
   void MakeFull();
   void MarkNeeded();
   // Moves past what lies within the range of the cursor's key; true if there was anything.
   bool SkipRange(Index::Cursor* cursor);
+  // Drops what lies between two kept instants, of which the cursor is at the newest, and moves past
+  // it.
+  void DropGap(Index::Cursor* cursor, const Timeline& timeline);
+  bool AtVersionAfter(Index::Cursor* cursor, Instant at) const;
   // Splits a versioned key; `next` is taken from the version before it in the walk.
   Version Split(std::string_view key, std::string_view value);
   const Timeline* Find(TimelineId id) const;
@@ -92,11 +100,11 @@ class Sweep {
   bool MayBeInherited(const Timeline& timeline, Ino ino) const {
     return timeline.has_parent && ino < timeline.first_ino;
   }
-  bool IsNeeded(const Timeline& timeline, const Version& version, KeyType type);
   Ino LastIno(TimelineId timeline);
   void Drop(std::string_view key, size_t value_bytes);
+  void DropWithGaps(const std::string& key);  // something that hides older versions
   void Put(std::string key, std::optional<std::string> value);
-  void Flush();
+  void Flush(bool gaps_too);
   bool GoOn();
 
   Index* index_;
@@ -104,12 +112,17 @@ class Sweep {
   LiveMap* live_;
   Options options_;
   Counts counts_;
-  std::vector<std::pair<std::string, std::optional<std::string>>> batch_;
+  Index::Entries batch_;
+  std::vector<Index::Gap> gaps_;
+  Index::Entries with_gaps_;
 
-  std::string prefix_;  // of the key that the walk is at, without the instant
-  Instant newer_;       // the version before, of the same key
-  int skipped_ = 0;     // versions of this key, one by one
+  std::unique_ptr<Index::Cursor> below_;  // for looks at what lies below the version at hand
+  std::string prefix_;                    // of the key that the walk is at, without the instant
+  Instant newer_;                         // the version before, of the same key
+  int skipped_ = 0;                       // versions of this key, one by one
   std::optional<Needed> needed_;
+  // That a key ended need not be known once nothing is left of what it was before.
+  std::optional<std::string> ending_;
 
   TimelineId asked_timeline_ = 0;
   Ino asked_ino_ = 0;

@@ -146,17 +146,34 @@ std::vector<ViewName> View::ListNames(Ino parent, uint64_t after, size_t limit) 
   return names;
 }
 
+bool ChunkFold::Add(const ChunkVersion& version, Instant at) {
+  const uint64_t limit = CutLimit(cuts_, at);
+  if (limit <= start_) return false;  // whatever is older is cut away as well
+  for (const Extent& extent : version.extents) {
+    if (start_ + extent.offset >= limit) break;
+    const bool clipped = start_ + extent.end() > limit;
+    ChunkMap::PutUnder(
+        clipped ? extent.Slice(extent.offset, static_cast<uint32_t>(limit - start_)) : extent,
+        &covered_);
+  }
+  return !version.full;
+}
+
+std::vector<Extent> ChunkFold::Take() {
+  std::erase_if(covered_, [](const Extent& extent) { return extent.hole(); });
+  return std::move(covered_);
+}
+
 ChunkMap View::FindChunk(Ino ino, uint64_t chunk, const std::vector<Cut>& cuts) const {
-  const uint64_t start = chunk * kChunkBytes;
   ChunkMap map;
-  std::vector<Extent> covered;
-  bool complete = false;
+  ChunkFold fold(chunk, cuts);
+  bool go_on = true;
   bool newest = true;
   const size_t links = LinksOf(ino);
-  for (size_t i = 0; i < links && !complete; ++i) {
+  for (size_t i = 0; i < links && go_on; ++i) {
     const std::string prefix = ChunkPrefix(chain_[i].timeline, ino, chunk);
     const auto cursor = index_->NewCursor(prefix);
-    for (cursor->Seek(WithInstant(prefix, chain_[i].until)); !complete && cursor->Valid();
+    for (cursor->Seek(WithInstant(prefix, chain_[i].until)); go_on && cursor->Valid();
          cursor->Next()) {
       const ChunkVersion version = ChunkVersion::Decode(cursor->value(), chain_[i].timeline);
       if (newest) {
@@ -164,23 +181,10 @@ ChunkMap View::FindChunk(Ino ino, uint64_t chunk, const std::vector<Cut>& cuts) 
         map.depth = version.depth;
         newest = false;
       }
-      const uint64_t limit = CutLimit(cuts, InstantOf(cursor->key()));
-      if (limit <= start) {  // whatever is older is cut away as well
-        complete = true;
-        break;
-      }
-      for (const Extent& extent : version.extents) {
-        if (start + extent.offset >= limit) break;
-        const bool clipped = start + extent.end() > limit;
-        ChunkMap::PutUnder(
-            clipped ? extent.Slice(extent.offset, static_cast<uint32_t>(limit - start)) : extent,
-            &covered);
-      }
-      complete = version.full;
+      go_on = fold.Add(version, InstantOf(cursor->key()));
     }
   }
-  std::erase_if(covered, [](const Extent& extent) { return extent.hole(); });
-  map.Assign(std::move(covered));
+  map.Assign(fold.Take());
   return map;
 }
 

@@ -23,6 +23,22 @@ struct ViewName {
 // Bytes at or beyond this offset of a file that were written at `at` are cut off.
 uint64_t CutLimit(const std::vector<Cut>& cuts, Instant at);
 
+// The versions of a chunk laid on each other, from the newest to older ones, as a reader sees them.
+class ChunkFold {
+ public:
+  // `cuts` are the inode's, and must outlive the fold.
+  ChunkFold(uint64_t chunk, const std::vector<Cut>& cuts)
+      : start_(chunk * kChunkBytes), cuts_(cuts) {}
+  // False: nothing older matters.
+  bool Add(const ChunkVersion& version, Instant at);
+  std::vector<Extent> Take();  // sorted, disjoint, without holes
+
+ private:
+  const uint64_t start_;
+  const std::vector<Cut>& cuts_;
+  std::vector<Extent> covered_;
+};
+
 // Reads the index and holds nothing: two reads of one view agree as long as the timeline gets no
 // operation at or before the view's instant. A view of kInstantMax is the head; whoever writes the
 // timeline keeps its readers apart. Thread safety: all methods may be called from any thread.

@@ -62,7 +62,9 @@ inline constexpr Setting kSettings[] = {
      "the disk, at most 4G; 0: never",
      &ServeSettings::reserve},
     {"--collect-rate", "REWIND_COLLECT_RATE", "BYTES", kDefaultCollectRate,
-     "bytes per second that may be copied to free space", &ServeSettings::collect_rate},
+     "bytes per second that may be copied to free space, four times as many while more comes than "
+     "goes",
+     &ServeSettings::collect_rate},
 };
 
 // What the settings ask of the store. Throws Refused(EINVAL) for a value that means nothing.

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "metadata/refused.h"
@@ -59,6 +61,29 @@ class JournalTest : public ::testing::Test {
     const int byte = file.get();
     file.seekp(static_cast<std::streamoff>(offset));
     file.put(static_cast<char>(byte ^ 0x40));
+  }
+
+  // Segments of another timeline, full of its records, as files to be used again.
+  void FillPool(SegmentPool* pool) {
+    std::vector<std::filesystem::path> segments;
+    std::filesystem::remove_all(temp_.path() / "3");
+    Journal other(&files_, temp_.path() / "3", 3, {}, {}, true, [](const ScannedRecord&) {});
+    other.LimitSegments(kMinSegmentBytes);
+    for (uint64_t at = 1; at <= 40; ++at)
+      other.Append(RecordType::kWrite, Instant{at}, 0, "old", std::string(10000, 'o'));
+    for (const uint32_t number : ListSegments(&files_, temp_.path() / "3"))
+      segments.push_back(temp_.path() / "3" / SegmentFileName(number));
+    segments.pop_back();
+    pool->Free(segments);
+  }
+  std::set<ino_t> InosIn(const std::filesystem::path& path) {
+    std::set<ino_t> inos;
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+      struct stat st {};
+      EXPECT_EQ(stat(entry.path().c_str(), &st), 0);
+      inos.insert(st.st_ino);
+    }
+    return inos;
   }
 
   testing::TempDir temp_;
@@ -244,6 +269,94 @@ TEST_F(JournalTest, SyncsAtTheSameTimeShareOne) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_LT(files_.syncs, kThreads * kRounds / 2);
+}
+
+// Goal: a segment that is used again shows nothing of what it held, wherever the machine died.
+// Method: records go into files that hold another timeline's; then the newest record is lost, which
+// leaves what the file held before there, and the journal is opened again, for each length.
+TEST_F(JournalTest, ASegmentThatIsUsedAgainShowsNothingOfWhatItHeld) {
+  for (int records = 1; records <= 12; ++records) {
+    std::filesystem::remove_all(directory());
+    written_.clear();
+    SegmentPool pool(&files_, temp_.path() / "free", kMinSegmentBytes);
+    FillPool(&pool);
+    const std::set<ino_t> freed = InosIn(temp_.path() / "free");
+    ASSERT_GE(freed.size(), 3u);
+    auto journal = Open();
+    journal->LimitSegments(kMinSegmentBytes);
+    journal->UsePool(&pool);
+    std::vector<char> before(kMinSegmentBytes);
+    Journal::Appended last;
+    for (int i = 0; i < records; ++i) {
+      const auto end = journal->end();
+      if (end.segment != 0)
+        files_.Open(SegmentPath(end.segment), FileLayer::Mode::kRead)->ReadAt(before, 0);
+      last = Append(journal.get(), 9000 + static_cast<size_t>(i) * 100);
+    }
+    for (const ino_t ino : InosIn(directory())) EXPECT_TRUE(freed.contains(ino));
+    journal.reset();
+    Open();
+    ExpectRecovered(static_cast<size_t>(records));
+    if (last.record.offset == kSegmentHeaderBytes) continue;  // `before` is of another segment
+    const auto file = files_.Open(SegmentPath(last.record.segment), FileLayer::Mode::kReadWrite);
+    const iovec part{before.data() + last.record.offset, last.bytes};
+    file->WriteAt({&part, 1}, last.record.offset);
+    journal = Open();
+    ExpectRecovered(static_cast<size_t>(records - 1));
+    written_.pop_back();
+    Append(journal.get(), 100);
+    journal.reset();
+    Open();
+    ExpectRecovered(static_cast<size_t>(records));
+  }
+}
+
+TEST_F(JournalTest, ASegmentThatWasJustTakenWhenTheMachineDiedIsNoDamage) {
+  SegmentPool pool(&files_, temp_.path() / "free", kMinSegmentBytes);
+  FillPool(&pool);
+  auto journal = Open();
+  Append(journal.get(), 100);
+  journal.reset();
+  ASSERT_NE(pool.Take(SegmentPath(2)), nullptr);  // and no header yet
+  journal = Open();
+  ExpectRecovered(1);
+  EXPECT_FALSE(std::filesystem::exists(SegmentPath(2)));
+}
+
+TEST_F(JournalTest, WritesWholePagesSoThatNothingIsReadBack) {
+  auto journal = Open();
+  Append(journal.get(), 1);
+  files_.writes_of_partial_pages = 0;
+  const uint32_t segment = journal->end().segment;
+  for (size_t bytes = 0; journal->end().segment == segment; bytes += 321)
+    Append(journal.get(), bytes);
+  journal.reset();
+  journal = Open();
+  Append(journal.get(), 77);
+  EXPECT_LE(files_.writes_of_partial_pages, 2) << "a segment's header and end";
+}
+
+TEST_F(JournalTest, ThePoolKeepsWhatIsWorthItAndFits) {
+  const auto count = [&] { return ListSegments(&files_, directory()).size(); };
+  SegmentPool pool(&files_, temp_.path() / "free", kMinSegmentBytes);
+  pool.Limit(2 * kMinSegmentBytes);
+  FillPool(&pool);
+  EXPECT_EQ(InosIn(temp_.path() / "free").size(), 2u) << "no more than the limit";
+  // A later run takes them up, but none that was being freed or begun.
+  std::ofstream(temp_.path() / "free" / "99")
+      << "the header of what it was" << std::string(70, 'x');
+  SegmentPool later(&files_, temp_.path() / "free", kMinSegmentBytes);
+  EXPECT_EQ(InosIn(temp_.path() / "free").size(), 2u);
+  files_.MakeDirectory(directory());
+  EXPECT_NE(later.Take(SegmentPath(1)), nullptr);
+  later.Limit(0);
+  EXPECT_EQ(later.Take(SegmentPath(2)), nullptr);
+  EXPECT_EQ(count(), 1u);
+  EXPECT_TRUE(InosIn(temp_.path() / "free").empty());
+  SegmentPool larger(&files_, temp_.path() / "free", 4 * kMinSegmentBytes);
+  larger.Free({SegmentPath(1)});
+  EXPECT_TRUE(InosIn(temp_.path() / "free").empty()) << "too small to be worth it";
+  EXPECT_EQ(count(), 0u);
 }
 
 TEST_F(JournalTest, StartsReplayWhereItIsTold) {

@@ -23,6 +23,7 @@ class WatchedFiles : public FileLayer {
   int fail_writes = 0;
   bool fail_syncs = false;
   std::atomic<int> syncs{0};
+  std::atomic<int> writes_of_partial_pages{0};
   std::string fail_syncs_of;  // of paths that contain this, if not empty
 
   // How often paths that contain `part` were synced.
@@ -37,6 +38,9 @@ class WatchedFiles : public FileLayer {
     return std::make_unique<WatchedFile>(this, Posix()->Open(path, mode), path.string());
   }
   void Remove(const std::filesystem::path& path) override { Posix()->Remove(path); }
+  void Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    Posix()->Rename(from, to);
+  }
   void MakeDirectory(const std::filesystem::path& path) override { Posix()->MakeDirectory(path); }
   void SyncDirectory(const std::filesystem::path& path) override { Posix()->SyncDirectory(path); }
   std::vector<std::string> List(const std::filesystem::path& path) override {
@@ -49,9 +53,12 @@ class WatchedFiles : public FileLayer {
     WatchedFile(WatchedFiles* watch, std::unique_ptr<File> file, std::string path)
         : watch_(watch), file_(std::move(file)), path_(std::move(path)) {}
     void WriteAt(std::span<const iovec> parts, uint64_t offset) override {
+      size_t bytes = 0;
+      for (const iovec& part : parts) bytes += part.iov_len;
+      if (offset % 4096 != 0 || bytes % 4096 != 0) ++watch_->writes_of_partial_pages;
       if (watch_->fail_writes > 0) {
         --watch_->fail_writes;
-        file_->WriteAt(parts.first(1), offset);  // a part of it gets there
+        file_->WriteAt(parts.first(2), offset);  // a part of it gets there
         throw Refused(ENOSPC, "no space");
       }
       file_->WriteAt(parts, offset);
