@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""What a long history costs: everything kept, many marks, and getting rid of it.
+
+    sudo bench/long_history.py [--binary build/rewind] [--dir DIR] [--writes 5000000] [--marks 10000] [--snapshots 1000]
+                               [--history-gib 10] [--only kept marks removal]
+
+  kept      a volume with so many 4 KiB writes of history, all of it kept, against a volume with the same contents and none:
+            4 KiB reads (O_DIRECT, so that the daemon serves each) and writes, in interleaved rounds; views at random instants,
+            first read included; the index's size after compaction (needs ldb, of the package rocksdb-tools)
+  marks     so many marks on a volume: listing them, and what they do to writes; and the same with snapshots of btrfs on a loop
+            device (needs btrfs-progs)
+  removal   a volume with so much history is removed while another is written: when the space is back, and what the other's
+            writes notice
+
+Needs fio. Everything is made under DIR (default: a new directory under /tmp) and removed at the end. Medians of interleaved
+rounds, with the least and the greatest in brackets.
+"""
+import argparse
+import http.client
+import json
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from figures import Daemon, fio, run, timed
+
+MIB = 1 << 20
+
+
+def spread(values):
+    return f"{statistics.median(values):,.1f} [{min(values):,.1f}–{max(values):,.1f}]"
+
+
+def disk_bytes(path):
+    return int(run("du", "-s", "--block-size=1", path).split()[0])
+
+
+def fill(directory, mib):
+    block = random.randbytes(MIB)
+    with open(os.path.join(directory, "data"), "wb") as data:
+        for _ in range(mib):
+            data.write(block)
+        os.fsync(data.fileno())
+
+
+class Volume:
+    """A volume of the daemon, mounted."""
+
+    def __init__(self, daemon, name, *options):
+        self.daemon, self.name, self.path = daemon, name, os.path.join(daemon.work, name)
+        os.mkdir(self.path)
+        daemon("create", name, *[word for option in options for word in ("-o", option)])
+        daemon("mount", name, self.path)
+
+    def umount(self):
+        self.daemon("umount", self.path)
+
+
+def ask(daemon, endpoint, body):
+    """One request on the daemon's socket, without the start of a command."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(daemon.socket)
+    connection.request("POST", "/" + endpoint, json.dumps(body), {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    if answer.get("Err"):
+        sys.exit(f"{endpoint}: {answer['Err']}")
+    return answer
+
+
+def kept(daemon, options):
+    size = 1024
+    keep = ("retention=24h", "keep=none")
+    old, fresh = Volume(daemon, "old", *keep), Volume(daemon, "fresh", *keep)
+    fill(old.path, size)
+    began = time.time_ns()
+    rate = fio(old.path, 0, rw="randwrite", bs="4k", size=f"{size}m", io_size=options.writes * 4096)["iops"]
+    ended = time.time_ns()
+    fill(fresh.path, size)
+    print(f"{options.writes:,} writes of 4 KiB over {size} MiB, all kept ({rate:,.0f}/s); memory of the daemon "
+          f"{daemon.memory_mib():.0f} MiB")
+    figures, written = {}, options.writes
+    for _ in range(options.rounds):
+        for volume in (old, fresh):
+            for what, direct in (("randread", 1), ("randwrite", 0)):
+                result = fio(volume.path, options.seconds, rw=what, bs="4k", size=f"{size}m", direct=direct)
+                written += result["total_ios"] if what == "randwrite" else 0
+                figures.setdefault((what, volume.name), []).append(result["iops"])
+    for what in ("randread", "randwrite"):
+        a, b = figures[(what, "old")], figures[(what, "fresh")]
+        print(f"  live 4 KiB {what}, /s: with history {spread(a)}, without {spread(b)}, "
+              f"ratio {statistics.median(a) / statistics.median(b):.2f}")
+    opened = []
+    for _ in range(50):
+        at = random.randrange(began, ended)
+        instant = f"@{at // 10**9}.{at % 10**9:09}"
+        opened.append(timed(lambda: read_block(os.path.join(old.path, ".rewind", instant, "data"), size)))
+    print(f"  a view at a random instant, first read included, ms: {spread(opened)}")
+    old.umount()
+    fresh.umount()
+    daemon.stop()
+    index = os.path.join(daemon.root, "index")
+    before = daemon_index_bytes(daemon)
+    run("ldb", f"--db={index}", "compact", "--compression_type=lz4")
+    after = daemon_index_bytes(daemon)
+    print(f"  index, bytes per write: {before / written:.1f}, compacted {after / written:.1f}")
+    daemon.start()
+
+
+def daemon_index_bytes(daemon):
+    path = os.path.join(daemon.root, "index")
+    return sum(os.path.getsize(os.path.join(path, name)) for name in os.listdir(path) if name.endswith(".sst"))
+
+
+def read_block(path, mib):
+    with open(path, "rb", buffering=0) as data:
+        data.seek(random.randrange(mib * 256) * 4096)
+        data.read(4096)
+
+
+def marks(daemon, options):
+    few, many = Volume(daemon, "few"), Volume(daemon, "many")
+    for volume in (few, many):
+        fill(volume.path, 64)
+    spent = timed(lambda: [ask(daemon, "Rewind.Mark", {"Names": ["many"], "All": False, "Label": f"label-{i}"})
+                           for i in range(options.marks)])
+    print(f"{options.marks:,} marks on a volume, {spent / options.marks:.2f} ms each")
+    print(f"  list them (rewind marks), ms: {spread([timed(lambda: daemon('marks', 'many')) for _ in range(5)])}; "
+          f"a mark more: {timed(lambda: daemon('mark', 'many', 'one-more')):.0f} ms, "
+          f"and one less: {timed(lambda: daemon('unmark', 'many', 'one-more')):.0f} ms (start of the command included)")
+    print_writes("marks", many, few, options)
+    few.umount()
+    many.umount()
+    btrfs(daemon.work, options)
+
+
+def print_writes(what, many, few, options):
+    figures = {"many": [], "few": []}
+    for _ in range(options.rounds):
+        for name, path in (("many", many.path), ("few", few.path)):
+            result = fio(path, options.seconds, rw="randwrite", bs="4k", size="64m", fsync=32)
+            figures[name].append(result["iops"])
+    ratio = statistics.median(figures["many"]) / statistics.median(figures["few"])
+    print(f"  4 KiB random writes, fsync every 32, /s: with {what} {spread(figures['many'])}, without "
+          f"{spread(figures['few'])}, ratio {ratio:.2f}")
+
+
+class Directory:
+    def __init__(self, path):
+        self.path = path
+
+
+def btrfs(work, options):
+    image, mounted = os.path.join(work, "btrfs.image"), os.path.join(work, "btrfs")
+    os.mkdir(mounted)
+    with open(image, "wb") as file:
+        file.truncate(8 << 30)
+    run("mkfs.btrfs", "-q", image)
+    run("mount", "-o", "loop", image, mounted)
+    try:
+        many, few = (Directory(os.path.join(mounted, name)) for name in ("many", "few"))
+        for side in (many, few):
+            run("btrfs", "subvolume", "create", side.path)
+            fill(side.path, 64)
+
+        def snapshots(count):
+            for i in range(count):
+                with open(os.path.join(many.path, "data"), "r+b") as data:  # or there is nothing to keep
+                    data.seek(random.randrange(64 * 256) * 4096)
+                    data.write(b"x" * 4096)
+                run("btrfs", "subvolume", "snapshot", "-r", many.path, os.path.join(mounted, f"snapshot{i}"))
+
+        spent = timed(lambda: snapshots(options.snapshots))
+        print(f"btrfs on a loop device: {options.snapshots:,} snapshots, {spent / options.snapshots:.1f} ms each")
+        print(f"  list them (btrfs subvolume list), ms: "
+              f"{spread([timed(lambda: run('btrfs', 'subvolume', 'list', mounted)) for _ in range(5)])}")
+        print_writes("snapshots", many, few, options)
+        first = [os.path.join(mounted, f"snapshot{i}") for i in range(min(20, options.snapshots))]
+        spent = timed(lambda: [run("btrfs", "subvolume", "delete", "--commit-each", path) for path in first])
+        print(f"  delete one, ms: {spent / len(first):.1f}")
+    finally:
+        run("umount", mounted)
+        os.unlink(image)
+
+
+def removal(daemon, options):
+    size = 512
+    big, other = Volume(daemon, "big", "retention=24h", "trash=0"), Volume(daemon, "other")
+    fill(big.path, size)
+    fill(other.path, 64)
+    written = 0
+    while written < options.history_gib << 30:
+        fio(big.path, 0, rw="randwrite", bs="64k", size=f"{size}m", io_size=2 << 30)
+        written += 2 << 30
+    big.umount()
+    before = disk_bytes(daemon.root)
+    stop, latencies, phase = threading.Event(), {"before": [], "during": []}, ["before"]
+
+    def write_other():
+        descriptor = os.open(os.path.join(other.path, "data"), os.O_WRONLY)
+        while not stop.is_set():
+            began = time.monotonic()
+            os.pwrite(descriptor, b"y" * 4096, random.randrange(64 * 256) * 4096)
+            latencies[phase[0]].append((time.monotonic() - began) * 1000)
+            time.sleep(0.001)
+        os.close(descriptor)
+
+    writer = threading.Thread(target=write_other)
+    writer.start()
+    time.sleep(10)
+    phase[0] = "during"
+    began = time.monotonic()
+    daemon("rm", "big")
+    answered = time.monotonic() - began
+    while disk_bytes(daemon.root) > before - (options.history_gib << 30) * 0.98:
+        time.sleep(0.05)
+        if time.monotonic() - began > 300:
+            sys.exit("the space did not come back within five minutes")
+    took = time.monotonic() - began
+    stop.set()
+    writer.join()
+    print(f"removal of a volume with {before / (1 << 30):.1f} GiB: answered after {answered:.2f} s, space back after "
+          f"{took:.2f} s")
+    for name, values in latencies.items():
+        values.sort()
+        print(f"  another volume's 4 KiB writes {name} it, ms: median {statistics.median(values):.2f}, 99 % "
+              f"{values[int(len(values) * 0.99)]:.2f}, worst {values[-1]:.1f} of {len(values)}")
+    other.umount()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser.add_argument("--binary", default=os.path.join(here, "..", "build", "rewind"))
+    parser.add_argument("--dir")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--writes", type=int, default=5_000_000)
+    parser.add_argument("--marks", type=int, default=10_000)
+    parser.add_argument("--snapshots", type=int, default=1_000)
+    parser.add_argument("--history-gib", type=int, default=10)
+    parts = {"kept": kept, "marks": marks, "removal": removal}
+    parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("long_history: run as root: it mounts volumes")
+    work = tempfile.mkdtemp(prefix="rewind-bench-", dir=options.dir)
+    daemon = Daemon(os.path.abspath(options.binary), work)
+    try:
+        for part in options.only:
+            daemon.start()
+            parts[part](daemon, options)
+            daemon.stop()
+            shutil.rmtree(daemon.root)
+    finally:
+        daemon.stop()
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:
+            left = [line.split()[1] for line in mounts if line.split()[1].startswith(work)]
+        for path in reversed(left):
+            subprocess.run(["umount", "-l", path], check=False)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
