@@ -3,8 +3,10 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,6 +26,7 @@ class WatchedFiles : public FileLayer {
   bool fail_syncs = false;
   std::atomic<int> syncs{0};
   std::atomic<int> writes_of_partial_pages{0};
+  std::function<void(const std::string&)> before_write;  // gets the path; may throw
   std::string fail_syncs_of;  // of paths that contain this, if not empty
 
   // How often paths that contain `part` were synced.
@@ -53,12 +56,13 @@ class WatchedFiles : public FileLayer {
     WatchedFile(WatchedFiles* watch, std::unique_ptr<File> file, std::string path)
         : watch_(watch), file_(std::move(file)), path_(std::move(path)) {}
     void WriteAt(std::span<const iovec> parts, uint64_t offset) override {
+      if (watch_->before_write) watch_->before_write(path_);
       size_t bytes = 0;
       for (const iovec& part : parts) bytes += part.iov_len;
       if (offset % 4096 != 0 || bytes % 4096 != 0) ++watch_->writes_of_partial_pages;
       if (watch_->fail_writes > 0) {
         --watch_->fail_writes;
-        file_->WriteAt(parts.first(2), offset);  // a part of it gets there
+        file_->WriteAt(parts.first(std::min<size_t>(2, parts.size())), offset);  // a part of it gets there
         throw Refused(ENOSPC, "no space");
       }
       file_->WriteAt(parts, offset);
