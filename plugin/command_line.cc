@@ -95,6 +95,8 @@ void AddVolumeCommands(CLI::App& app, Arguments& arguments) {
       [&arguments](const auto& socket) { NowCommand(socket, arguments.name, arguments.json); });
   AddName(now, arguments);
   AddJson(now, arguments);
+  AddCommand(app, arguments, "metrics", "Print figures of all volumes in Prometheus' text format",
+             [](const auto& socket) { MetricsCommand(socket); });
   AddName(AddCommand(app, arguments, "rm", "Remove a volume",
                      [&arguments](const auto& socket) { RemoveCommand(socket, arguments.name); }),
           arguments);

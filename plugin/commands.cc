@@ -93,4 +93,8 @@ void NowCommand(const std::filesystem::path& socket, const std::string& name, bo
   }
 }
 
+void MetricsCommand(const std::filesystem::path& socket) {
+  std::cout << Ask(socket, "Rewind.Metrics", Json::object()).at("Text").get<std::string>();
+}
+
 }  // namespace rw

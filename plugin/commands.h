@@ -18,5 +18,6 @@ void CreateCommand(const std::filesystem::path& socket, const std::string& name,
 void ListCommand(const std::filesystem::path& socket, bool json);
 void InspectCommand(const std::filesystem::path& socket, const std::string& name, bool json);
 void NowCommand(const std::filesystem::path& socket, const std::string& name, bool json);
+void MetricsCommand(const std::filesystem::path& socket);
 
 }  // namespace rw

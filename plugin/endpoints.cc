@@ -11,6 +11,7 @@
 #include "metadata/time_text.h"
 #include "plugin/facts.h"
 #include "plugin/history_endpoints.h"
+#include "plugin/metrics.h"
 #include "plugin/request.h"
 #include "plugin/volumes.h"
 
@@ -117,6 +118,8 @@ Json Release(Volumes& volumes, const Json& request) {
   return {{"Name", name.value_or("")}};
 }
 
+Json Metrics(Volumes& volumes, const Json&) { return {{"Text", MetricsText(volumes)}}; }
+
 const std::map<std::string, Handler>& Handlers() {
   static const auto* const handlers = new std::map<std::string, Handler>{
       {"VolumeDriver.Create", Create}, {"VolumeDriver.Remove", Remove},
@@ -125,7 +128,7 @@ const std::map<std::string, Handler>& Handlers() {
       {"VolumeDriver.List", List},     {"Rewind.List", ListWithFacts},
       {"Rewind.Inspect", Inspect},     {"Rewind.Now", Now},
       {"Rewind.Mount", MountOnce},     {"Rewind.FindMount", FindMount},
-      {"Rewind.Release", Release},
+      {"Rewind.Release", Release},     {"Rewind.Metrics", Metrics},
   };
   return *handlers;
 }

@@ -8,6 +8,7 @@
 
 #include "metadata/quoted.h"
 #include "plugin/endpoints.h"
+#include "plugin/metrics.h"
 #include "plugin/unix_socket.h"
 #include "plugin/volumes.h"
 
@@ -90,6 +91,9 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
                 response.status = 404;
                 answer(request.path, body, response);
               });
+  http_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
+    response.set_content(MetricsText(WaitForVolumes()), kMetricsContentType);
+  });
   http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
     if (!response.body.empty()) return;
     std::string why = response.status == 404

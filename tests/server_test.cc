@@ -84,6 +84,16 @@ TEST_F(ServerTest, CapabilitiesAreLocal) {
   EXPECT_EQ(answer["Capabilities"], (Json{{"Scope", "local"}}));
 }
 
+TEST_F(ServerTest, MetricsAreThereForScrapersAndForTheCommand) {
+  Create("measured");
+  const std::string answer = daemon_->Exchange("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(answer, HasSubstr("Content-Type: text/plain; version=0.0.4"));
+  EXPECT_THAT(answer, HasSubstr("rewind_volume_pressure{volume=\"measured\"} 0\n"));
+  const std::string text = Post("Rewind.Metrics", Json::object())["Text"];
+  EXPECT_THAT(text, HasSubstr("rewind_volume_live_bytes{volume=\"measured\"} 0\n"));
+}
+
 TEST_F(ServerTest, AVolumesLifeAsDockerDrivesIt) {
   EXPECT_THAT(Err(Post("VolumeDriver.Get", {{"Name", "life"}})), HasSubstr("no such volume"));
   Create("life");
