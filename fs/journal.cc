@@ -81,6 +81,12 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
   if (current_ != nullptr) ReadTail();
 }
 
+Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
+                 uint32_t last)
+    : files_(files), directory_(std::move(directory)), timeline_(timeline), full_size_(true) {
+  appended_ = durable_ = Pack({last, 0});
+}
+
 void Journal::SyncSegmentsFrom(uint32_t first) {
   for (const uint32_t number : ListSegments(files_, directory_)) {
     if (number >= first)
@@ -215,7 +221,8 @@ void Journal::EraseFailedWrite(uint64_t offset, uint64_t bytes) {
 
 std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint32_t number,
                                          uint64_t record_bytes, uint64_t* capacity) {
-  const uint64_t planned = PlannedCapacity(number, max_segment_bytes_);
+  const uint64_t planned =
+      full_size_ ? max_segment_bytes_ : PlannedCapacity(number, max_segment_bytes_);
   const uint64_t needed = NeededCapacity(record_bytes);
   if (pool_ != nullptr && planned == pool_->segment_bytes() && needed <= planned) {
     try {
@@ -283,6 +290,15 @@ void Journal::Seal() {
     broken_ = true;
     throw;
   }
+}
+
+void Journal::End() {
+  if (current_ != nullptr) {
+    Seal();
+    const std::lock_guard lock(mutex_);
+    sealed_unsynced_.push_back(std::move(current_));
+  }
+  Sync();
 }
 
 void Journal::Sync() {

@@ -45,6 +45,10 @@ class Journal {
           JournalPosition from, Instant after, bool clean,
           const std::function<void(const ScannedRecord&)>& replay);
 
+  // Begins behind segment `last`, in segments of full size, and looks at nothing that is there:
+  // what is appended is not for replay.
+  Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline, uint32_t last);
+
   // `instant` must be greater than that of every record before.
   Appended Append(RecordType type, Instant instant, uint64_t unique, std::string_view body,
                   std::span<const char> data);
@@ -58,6 +62,9 @@ class Journal {
   // Everything appended before the call survives the machine when this returns. Calls at the same
   // time share one fdatasync.
   void Sync();
+
+  // Seals the current segment, which cuts the file to what it holds, and syncs.
+  void End();
 
   Instant last_instant() const {
     return last_instant_;
@@ -92,6 +99,7 @@ class Journal {
   SegmentHeader current_header_;
   uint64_t capacity_ = 0;
   uint64_t max_segment_bytes_ = kMaxSegmentBytes;
+  bool full_size_ = false;
   SegmentPool* pool_ = nullptr;
   // What the current segment's last page holds before end(). Whole pages are written, so that the
   // kernel need not read what a segment that is used again held there.

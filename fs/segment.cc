@@ -62,13 +62,33 @@ std::optional<uint32_t> ParseSegmentFileName(const std::string& name) {
   return number;
 }
 
-std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
+namespace {
+
+std::vector<uint32_t> ListNumbers(FileLayer* files, const std::filesystem::path& directory,
+                                  bool moved) {
   std::vector<uint32_t> numbers;
   for (const std::string& name : files->List(directory)) {
-    if (const auto number = ParseSegmentFileName(name)) numbers.push_back(*number);
+    const auto number = ParseSegmentFileName(name);
+    if (number && (*number >= kFirstMovedSegment) == moved) numbers.push_back(*number);
   }
   std::sort(numbers.begin(), numbers.end());
   return numbers;
+}
+
+}  // namespace
+
+std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
+  return ListNumbers(files, directory, false);
+}
+
+std::vector<uint32_t> ListMovedSegments(FileLayer* files, const std::filesystem::path& directory) {
+  return ListNumbers(files, directory, true);
+}
+
+bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment) {
+  std::string header(kSegmentHeaderBytes, '\0');
+  header.resize(files->Open(segment, FileLayer::Mode::kRead)->ReadAt(header, 0));
+  return std::all_of(header.begin(), header.end(), [](char c) { return c == 0; });
 }
 
 std::filesystem::path SegmentReader::TimelineDirectory(TimelineId timeline) const {
@@ -169,9 +189,18 @@ void SegmentReader::Forget(TimelineId timeline, uint32_t segment) {
 }
 
 std::vector<SegmentInfo> SegmentReader::List(TimelineId timeline) {
+  return Inform(timeline, ListSegments(files_, TimelineDirectory(timeline)));
+}
+
+std::vector<SegmentInfo> SegmentReader::ListMoved(TimelineId timeline) {
+  return Inform(timeline, ListMovedSegments(files_, TimelineDirectory(timeline)));
+}
+
+std::vector<SegmentInfo> SegmentReader::Inform(TimelineId timeline,
+                                               const std::vector<uint32_t>& numbers) {
   const auto directory = TimelineDirectory(timeline);
   std::vector<SegmentInfo> segments;
-  for (const uint32_t number : ListSegments(files_, directory)) {
+  for (const uint32_t number : numbers) {
     SegmentInfo info;
     info.number = number;
     std::error_code error;

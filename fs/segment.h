@@ -22,6 +22,8 @@ namespace rw {
 inline constexpr uint32_t kSegmentHeaderBytes = 64;
 inline constexpr uint64_t kMinSegmentBytes = 64 << 10;
 inline constexpr uint64_t kMaxSegmentBytes = 64 << 20;
+// From here on numbers are those of moved data's segments (fs/moved_data.h); below, the journal's.
+inline constexpr uint32_t kFirstMovedSegment = uint32_t{1} << 31;
 
 struct SegmentHeader {
   TimelineId timeline = 0;
@@ -36,8 +38,14 @@ struct SegmentHeader {
 std::string SegmentFileName(uint32_t number);
 std::optional<uint32_t> ParseSegmentFileName(const std::string& name);
 
-// The numbers of the segments in a timeline's directory, in order.
+// The numbers of the journal's segments in a timeline's directory, in order.
 std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory);
+// The same, of moved data's segments.
+std::vector<uint32_t> ListMovedSegments(FileLayer* files, const std::filesystem::path& directory);
+
+// What a crash leaves of a header that was being written: all of it or, as here, nothing, because
+// it fits a sector.
+bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment);
 
 struct Segment {
   SegmentHeader header;
@@ -76,8 +84,10 @@ class SegmentReader {
   void Forget(TimelineId timeline);
   void Forget(TimelineId timeline, uint32_t segment);
 
-  // The segments of a timeline that have a sound header, in order of their numbers.
+  // The segments of a timeline's journal that have a sound header, in order of their numbers.
   std::vector<SegmentInfo> List(TimelineId timeline);
+  // The same, of its moved data's segments.
+  std::vector<SegmentInfo> ListMoved(TimelineId timeline);
 
  private:
   using Key = std::pair<TimelineId, uint32_t>;
@@ -87,6 +97,7 @@ class SegmentReader {
   };
 
   std::shared_ptr<Segment> Find(TimelineId timeline, uint32_t number);
+  std::vector<SegmentInfo> Inform(TimelineId timeline, const std::vector<uint32_t>& numbers);
 
   FileLayer* files_;
   std::filesystem::path root_;

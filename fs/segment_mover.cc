@@ -24,11 +24,13 @@ uint32_t FramePosition(const Extent& extent, uint32_t frame) {
 
 }  // namespace
 
-SegmentMover::SegmentMover(const StoreContext& context, std::set<MoveWatch::SegmentKey> victims,
-                           OpenTimeline open_timeline, OpenVolumes open_volumes)
+SegmentMover::SegmentMover(const StoreContext& context, MovedData* moved_data,
+                           std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
+                           OpenVolumes open_volumes)
     : context_(context),
+      moved_data_(moved_data),
       victims_(std::move(victims)),
-      open_timeline_(std::move(open_timeline)),
+      find_home_(std::move(find_home)),
       open_volumes_(std::move(open_volumes)) {
   context_.moves->Begin(victims_);
   // Who was in the middle of a commit may not have seen it; everybody after that has.
@@ -71,8 +73,7 @@ bool SegmentMover::Run(const std::function<bool()>& go_on,
       if (RefersToVictim(version)) copied(MoveChunk(key, std::move(version)));
     }
   }
-  // The only copies soon.
-  for (const auto& [timeline, head] : heads_) head->Sync();
+  moved_data_->Sync();  // the only copies soon
   return true;
 }
 
@@ -149,13 +150,12 @@ void SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Fr
     sound.push_back(frame);
   }
   if (sound.empty()) return;
-  ViewVolume& head = HeadOf(frames.front().extent.timeline);
-  const Journal::Appended where = head.Move(key, data);
+  const TimelineId home = find_home_(frames.front().extent.timeline);
+  const Journal::Appended where = moved_data_->Append(home, key, data);
   for (size_t i = 0; i < sound.size(); ++i) {
     const Extent& extent = sound[i].extent;
     moved_[{SegmentOf(extent), FramePosition(extent, sound[i].number)}] = {
-        head.timeline(), where.record.segment,
-        where.first_frame + static_cast<uint32_t>(i) * kFrameBytes};
+        home, where.record.segment, where.first_frame + static_cast<uint32_t>(i) * kFrameBytes};
   }
 }
 
@@ -186,12 +186,6 @@ void SegmentMover::Redirect(const Extent& extent, std::vector<Extent>* out) cons
     out->push_back(part);
     frame = end;
   }
-}
-
-ViewVolume& SegmentMover::HeadOf(TimelineId timeline) {
-  auto& head = heads_[timeline];
-  if (head == nullptr) head = open_timeline_(timeline);
-  return *head;
 }
 
 }  // namespace rw

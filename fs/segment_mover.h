@@ -1,6 +1,5 @@
-// Empties segments: copies what is still referred to to the end of the same timeline's journal, and
-// changes the references, at whatever instants and in whatever timelines they are. The instants
-// stay.
+// Empties segments: copies what is still referred to into segments for moved data, and changes the
+// references, at whatever instants and in whatever timelines they are. The instants stay.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "fs/move_watch.h"
+#include "fs/moved_data.h"
 #include "fs/view_volume.h"
 
 namespace rw {
@@ -21,13 +21,14 @@ namespace rw {
 // written.
 class SegmentMover {
  public:
-  using OpenTimeline = std::function<std::shared_ptr<ViewVolume>(TimelineId)>;
+  using FindHome = std::function<TimelineId(TimelineId)>;
   using OpenVolumes = std::function<std::vector<std::shared_ptr<ViewVolume>>()>;
 
-  // `open_timeline` gives the head whose journal data of a timeline go to (its own, unless it was
+  // `find_home` gives the timeline whose moved data a timeline's are to be (its own, unless it was
   // absorbed), `open_volumes` all heads that are open.
-  SegmentMover(const StoreContext& context, std::set<MoveWatch::SegmentKey> victims,
-               OpenTimeline open_timeline, OpenVolumes open_volumes);
+  SegmentMover(const StoreContext& context, MovedData* moved_data,
+               std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
+               OpenVolumes open_volumes);
   ~SegmentMover();
   SegmentMover(const SegmentMover&) = delete;
   SegmentMover& operator=(const SegmentMover&) = delete;
@@ -63,13 +64,12 @@ class SegmentMover {
   void CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Frame> frames);
   void Redirect(const Extent& extent, std::vector<Extent>* out) const;
   void WaitForOperations();
-  ViewVolume& HeadOf(TimelineId timeline);
 
   StoreContext context_;
+  MovedData* moved_data_;
   const std::set<MoveWatch::SegmentKey> victims_;
-  OpenTimeline open_timeline_;
+  FindHome find_home_;
   OpenVolumes open_volumes_;
-  std::map<TimelineId, std::shared_ptr<ViewVolume>> heads_;
   std::map<FrameKey, Place> moved_;  // where frames of the victims are now
   std::set<MoveWatch::SegmentKey> damaged_;
   uint64_t moved_bytes_ = 0;

@@ -52,6 +52,7 @@ void StoreImpl::Recover() {
                 if (collector_ != nullptr) collector_->Wake();
               }};
   files_->SyncDirectory(root_);
+  moved_data_ = std::make_unique<MovedData>(context_);
   catalog_ = std::make_unique<CatalogStore>(context_, clean);
   catalog_for_sync_ = catalog_.get();
   RecoverTimelines(clean);
@@ -85,6 +86,14 @@ void StoreImpl::RemoveLeftovers() {
   // Views that were open when their volumes were removed kept these.
   for (const TimelineId id : CommitAndDrop({})) dropped.push_back(id);
   for (const TimelineId id : dropped) DeleteTimelineData(id);
+  // Segments that data were going to be moved to.
+  for (const auto& [id, record] : catalog_->timelines()) {
+    const auto directory = segments_->TimelineDirectory(id);
+    for (const uint32_t number : ListMovedSegments(files_, directory)) {
+      const auto path = directory / SegmentFileName(number);
+      if (HasZeroHeader(files_, path)) files_->Remove(path);
+    }
+  }
   // Timelines that were being made when the process ended.
   for (const std::string& name : context_.files->List(root_ / "journal")) {
     char* end = nullptr;
@@ -131,6 +140,11 @@ void StoreImpl::SyncAll() {
     }
   }
   std::exception_ptr failure;  // one volume's trouble is not the others'
+  try {
+    if (moved_data_ != nullptr) moved_data_->Sync();
+  } catch (...) {
+    failure = std::current_exception();
+  }
   for (const auto& timeline : timelines) {
     try {
       timeline->Sync();

@@ -123,7 +123,9 @@ void StoreImpl::EndEmptyTimelines() {
       const std::lock_guard lock(catalog_mutex_);
       const auto& timelines = catalog_->timelines();
       for (const auto& [id, record] : timelines) {
-        if (!record.absorbed_by || !segments_->List(id).empty()) continue;
+        if (!record.absorbed_by || !segments_->List(id).empty() ||
+            !segments_->ListMoved(id).empty())
+          continue;
         // Others' data may still have to find the way through it.
         const TimelineId candidate = id;
         const bool named = std::any_of(timelines.begin(), timelines.end(), [&](const auto& other) {

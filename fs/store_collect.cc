@@ -154,6 +154,12 @@ void StoreImpl::FindCandidates(Survey* survey, bool thorough) {
       survey->candidates.push_back(
           {id, segments[i].number, segments[i].bytes, Instant{segments[i + 1].generation}, 0});
     }
+    if (needed_from == 0) continue;
+    // What was moved is older than the range it was moved in, and so seen by its first instant.
+    for (const SegmentInfo& segment : segments_->ListMoved(id)) {
+      survey->live.Watch(id, segment.number, segment.bytes);
+      survey->candidates.push_back({id, segment.number, segment.bytes, Instant{}, 0});
+    }
   }
 }
 
@@ -165,7 +171,10 @@ void StoreImpl::FindAbsorbed(Survey* survey) {
       for (const auto& volume : OpenVolumes()) volume->WaitForOperations();
       index_->DropTimeline(id);
     }
-    for (const SegmentInfo& segment : segments_->List(id)) {
+    std::vector<SegmentInfo> segments = segments_->List(id);
+    const std::vector<SegmentInfo> moved = segments_->ListMoved(id);
+    segments.insert(segments.end(), moved.begin(), moved.end());
+    for (const SegmentInfo& segment : segments) {
       survey->live.Watch(id, segment.number, segment.bytes);
       survey->candidates.push_back({id, segment.number, segment.bytes, kInstantMax, 0});
     }
@@ -286,10 +295,21 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
   }
   index_->Rewrite(begun);  // before the first reference is changed, so as durable as that
   SegmentMover mover(
-      context_, keys, [this](TimelineId id) { return OpenForMoving(id); },
+      context_, moved_data_.get(), keys,
+      [this](TimelineId id) {
+        const std::lock_guard lock(catalog_mutex_);
+        return AbsorberOf(id);
+      },
       [this] { return OpenVolumes(); });
-  const bool complete =
-      mover.Run([this] { return GoOn(); }, [this](uint64_t bytes) { collector_->Copied(bytes); });
+  bool complete = false;
+  try {
+    complete =
+        mover.Run([this] { return GoOn(); }, [this](uint64_t bytes) { collector_->Copied(bytes); });
+  } catch (const Refused&) {
+    moved_data_->End();  // what was moved until then is referred to
+    throw;
+  }
+  moved_data_->End();
   for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
   if (complete) {
     for (const Candidate& victim : victims) {
@@ -297,12 +317,6 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
     }
   }
   return mover.moved_bytes();
-}
-
-std::shared_ptr<ViewVolume> StoreImpl::OpenForMoving(TimelineId id) {
-  const std::lock_guard lock(catalog_mutex_);
-  const TimelineId to = AbsorberOf(id);
-  return OpenHead(catalog_->timelines().at(to), catalog_->Chain(to, kInstantMax));
 }
 
 std::vector<std::shared_ptr<ViewVolume>> StoreImpl::OpenVolumes() {

@@ -17,6 +17,7 @@
 
 #include "fs/catalog_store.h"
 #include "fs/collector.h"
+#include "fs/moved_data.h"
 #include "fs/store.h"
 #include "fs/store_files.h"
 #include "fs/view_volume.h"
@@ -122,7 +123,6 @@ class StoreImpl : public Store {
   bool CollectionIsDue();
   bool GoOn();
   void CollectInBackground();
-  std::shared_ptr<ViewVolume> OpenForMoving(TimelineId id);
   std::vector<std::shared_ptr<ViewVolume>> OpenVolumes();
   std::vector<std::vector<View::Link>> OpenViews();
   // With catalog_mutex_: commits the change, and that what nobody needs then is dropped. The data
@@ -169,6 +169,7 @@ class StoreImpl : public Store {
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;
   std::unique_ptr<SegmentPool> pool_;
+  std::unique_ptr<MovedData> moved_data_;
   StoreContext context_;
 
   std::mutex catalog_mutex_;  // guards catalog_ and broken_; taken before heads_mutex_

@@ -72,7 +72,6 @@ class ViewVolume : public Volume {
   // Of a head: writes data of an older operation again, as a record that is no operation; returns
   // where they are. The caller changes what refers to them.
   TimelineId timeline() const { return timeline_->record().id; }
-  Journal::Appended Move(const ChunkVersionKey& owner, std::span<const char> data);
   // Who has called this knows that what was under way before has been committed.
   void WaitForOperations();
   // What is known of where a chunk lies is looked up again.

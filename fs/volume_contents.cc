@@ -184,18 +184,6 @@ uint64_t ViewVolume::CopyRange(const Caller& caller, Ino from, uint64_t from_off
   return length;
 }
 
-Journal::Appended ViewVolume::Move(const ChunkVersionKey& owner, std::span<const char> data) {
-  const auto lock = timeline_->LockForUpkeep();
-  if (timeline_->ApplyPending()) DropCaches();
-  Timeline::Operation operation;
-  operation.type = RecordType::kMoved;
-  operation.instant = timeline_->NextInstant();
-  operation.body.totals = timeline_->totals();
-  operation.body.mutations.owner = owner;
-  operation.data = data;
-  return timeline_->Commit(&operation);
-}
-
 void ViewVolume::ResizeFile(Transaction* change, Ino ino, uint64_t size) {
   CheckRange(size, 0);
   Inode& inode = change->Stage(ino);

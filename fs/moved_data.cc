@@ -1,0 +1,59 @@
+#include "fs/moved_data.h"
+
+#include "fs/segment.h"
+#include "metadata/refused.h"
+
+namespace rw {
+
+std::shared_ptr<Journal> MovedData::JournalOf(TimelineId timeline) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Journal>& journal = journals_[timeline];
+  if (journal != nullptr) return journal;
+  const auto directory = context_.segments->TimelineDirectory(timeline);
+  const std::vector<uint32_t> numbers = ListMovedSegments(context_.files, directory);
+  journal = std::make_shared<Journal>(context_.files, directory, timeline,
+                                      numbers.empty() ? kFirstMovedSegment - 1 : numbers.back());
+  journal->LimitSegments(context_.max_segment_bytes);
+  journal->UsePool(context_.pool);
+  return journal;
+}
+
+std::vector<std::shared_ptr<Journal>> MovedData::Journals() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Journal>> journals;
+  for (const auto& [timeline, journal] : journals_) journals.push_back(journal);
+  return journals;
+}
+
+Journal::Appended MovedData::Append(TimelineId timeline, const ChunkVersionKey& owner,
+                                    std::span<const char> data) {
+  const Instant at = context_.clock->Next();
+  RecordBody body;
+  body.mutations.owner = owner;
+  return JournalOf(timeline)->Append(RecordType::kMoved, at, 0, body.Encode(at, timeline), data);
+}
+
+void MovedData::Sync() {
+  for (const auto& journal : Journals()) journal->Sync();
+}
+
+void MovedData::End() {
+  std::map<TimelineId, std::shared_ptr<Journal>> journals;
+  {
+    const std::lock_guard lock(mutex_);
+    journals = journals_;
+  }
+  std::exception_ptr failure;
+  for (const auto& [timeline, journal] : journals) {
+    try {
+      journal->End();
+      const std::lock_guard lock(mutex_);
+      journals_.erase(timeline);
+    } catch (const Refused&) {
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace rw
