@@ -28,20 +28,18 @@ void StoreImpl::Recover() {
                   "cannot make data root " + root_.string() + ": " + error.message());
   CheckIsOurs(root_);  // before anything is written there
   lock_.emplace(root_);
-  const Superblock block = OpenSuperblock(root_);
-  const auto clock_state = clock_file_.Read();
-  if (clock_state) clock_.Observe(clock_state->floor);
-  clock_file_.Write({clock_.last(), false});
+  name_seed_ = OpenSuperblock(root_).name_seed;
+  const ClockFile::State state = clock_file_.Read().value_or(ClockFile::State{});
+  clock_.Observe(state.floor);
+  index_floor_ = state.index_sequence;
+  clock_file_.Write({clock_.last(), false, index_floor_});
 
   files_->MakeDirectory(root_ / "journal");
   segments_ = std::make_unique<SegmentReader>(files_, root_ / "journal");
   pool_ = std::make_unique<SegmentPool>(files_, root_ / "free", max_segment_bytes_);
-  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
-  // An index that was lost is made again from the journals.
-  const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
   context_ = {files_,
               root_,
-              index_.get(),
+              nullptr,
               segments_.get(),
               &clock_,
               &moves_,
@@ -53,9 +51,12 @@ void StoreImpl::Recover() {
               }};
   files_->SyncDirectory(root_);
   moved_data_ = std::make_unique<MovedData>(context_);
-  catalog_ = std::make_unique<CatalogStore>(context_, clean);
-  catalog_for_sync_ = catalog_.get();
+  const bool clean = OpenIndex(state);
   RecoverTimelines(clean);
+  if (index_damaged_) {
+    RebuildIndex("recovery met damage in it");
+    RecoverTimelines(false);
+  }
   RemoveLeftovers();
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
@@ -66,10 +67,12 @@ void StoreImpl::Recover() {
 }
 
 void StoreImpl::RecoverTimelines(bool clean) {
+  broken_.clear();
   if (clean) return;  // each is opened when it is needed
   for (const auto& [id, record] : catalog_->timelines()) {
     if (record.dropped || record.absorbed_by) continue;
     try {
+      CheckIsNotLost(record);
       const Timeline recovered(context_, record, catalog_->Chain(id, kInstantMax), false);
     } catch (const Refused& refused) {
       spdlog::error("timeline {} did not recover: {}", id, refused.what());
@@ -111,12 +114,15 @@ void StoreImpl::RemoveLeftovers() {
 StoreImpl::~StoreImpl() {
   if (collector_ != nullptr) collector_->Stop();  // a run asks it whether to go on
   try {
+    uint64_t sequence = 0;
     if (recovered_) {
       SyncAll();
       index_->Flush();
+      sequence = index_->LastSequence();
     }
     index_.reset();  // may flush, which syncs the journals: before those go
-    if (recovered_ && broken_.empty() && unclean_.empty()) clock_file_.Write({clock_.last(), true});
+    if (recovered_ && broken_.empty() && unclean_.empty())
+      clock_file_.Write({clock_.last(), true, sequence});
   } catch (const std::exception& error) {
     spdlog::error("the store did not close in order; the next start recovers it: {}", error.what());
     index_.reset();
@@ -126,8 +132,14 @@ StoreImpl::~StoreImpl() {
 Instant StoreImpl::Now() {
   const std::lock_guard lock(clock_file_mutex_);
   const Instant now = clock_.Next();
-  clock_file_.Write({now, false});
+  clock_file_.Write({now, false, index_floor_});
   return now;
+}
+
+void StoreImpl::RaiseIndexFloor() {
+  const std::lock_guard lock(clock_file_mutex_);
+  index_floor_ = index_->LastSequence();
+  clock_file_.Write({clock_.last(), false, index_floor_});
 }
 
 void StoreImpl::SyncAll() {

@@ -28,6 +28,7 @@ void StoreImpl::ShortenChains() {
     }
     if (!CopyKeys(parent, child, fork)) return;  // the next run begins again
     index_->Flush();                             // before the catalog says that they are there
+    RaiseIndexFloor();
     Absorb(parent, child);
   }
 }
@@ -100,6 +101,7 @@ void StoreImpl::Absorb(TimelineId timeline, TimelineId into) {
   child.fork = parent.parent ? std::min(child.fork, parent.fork) : Instant{};
   parent.parent.reset();
   parent.absorbed_by = into;
+  child.took_in = true;
   change.put_timelines = {child, parent};
   catalog_->ForgetTimelines({timeline}, &change);
   catalog_->Commit(change);

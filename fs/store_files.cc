@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,7 +27,9 @@ constexpr const char* kSuperblockName = "store.json";
 constexpr const char* kLockName = "lock";
 constexpr const char* kMagic = "rewind";
 constexpr uint64_t kBallastBytes = 32 << 20;
-constexpr size_t kClockBytes = 8 + 1 + 4;
+constexpr const char* kCopyName = "store.json.copy";
+constexpr size_t kClockBytes = 8 + 1 + 4;  // in the first stores; then there is more
+constexpr size_t kSequenceBytes = 8 + 4;
 
 void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
   FileLayer* files = FileLayer::Posix();
@@ -39,25 +42,65 @@ void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
   files->SyncDirectory(path.parent_path());
 }
 
+uint32_t ChecksumOf(const Superblock& block) {
+  std::string bytes(kMagic);
+  PutFixed(&bytes, block.format);
+  PutFixed(&bytes, block.name_seed);
+  return FrameChecksum(bytes, 0, 0);
+}
+
+void WriteSuperblock(const std::filesystem::path& root, const Superblock& block) {
+  const std::string text = json{{"magic", kMagic},
+                                {"format", block.format},
+                                {"name_seed", block.name_seed},
+                                {"checksum", ChecksumOf(block)}}
+                               .dump() +
+                           "\n";
+  WriteDurably(root / kCopyName, text);
+  WriteDurably(root / kSuperblockName, text);
+}
+
 Superblock MakeStore(const std::filesystem::path& root) {
   std::filesystem::permissions(root, std::filesystem::perms::owner_all);  // all files are in it
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
-  WriteDurably(
-      root / kSuperblockName,
-      json{{"magic", kMagic}, {"format", block.format}, {"name_seed", block.name_seed}}.dump() +
-          "\n");
+  WriteSuperblock(root, block);
   return block;
+}
+
+// What a file says; throws Refused(EIO) if that does not check out.
+struct ReadBlock {
+  Superblock block;
+  bool checksummed = false;  // not so in the first stores
+};
+ReadBlock ReadSuperblock(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  try {
+    const json parsed = json::parse(in);
+    ReadBlock read;
+    if (parsed.at("magic") != kMagic) throw Refused(EIO, "damaged " + path.string());
+    read.block.format = parsed.at("format");
+    read.block.name_seed = parsed.at("name_seed");
+    read.checksummed = parsed.contains("checksum");
+    if (read.checksummed && parsed.at("checksum") != ChecksumOf(read.block))
+      throw Refused(EIO, "damaged " + path.string() + ": its checksum does not match");
+    return read;
+  } catch (const json::exception& error) {
+    throw Refused(EIO, "damaged " + path.string() + ": " + error.what());
+  }
 }
 
 }  // namespace
 
 void CheckIsOurs(const std::filesystem::path& root) {
   if (std::filesystem::exists(root / kSuperblockName)) return;
+  if (std::filesystem::exists(root / "journal") && std::filesystem::exists(root / kCopyName))
+    return;
   for (const std::string& name : FileLayer::Posix()->List(root)) {
     // A crash while the store was made may have left these.
-    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == "lost+found")
+    if (name == kLockName || name == std::string(kSuperblockName) + ".new" || name == kCopyName ||
+        name == std::string(kCopyName) + ".new" || name == "lost+found")
       continue;
     throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's: it has no " +
                                  kSuperblockName + " but holds " + name +
@@ -66,25 +109,32 @@ void CheckIsOurs(const std::filesystem::path& root) {
 }
 
 Superblock OpenSuperblock(const std::filesystem::path& root) {
-  std::ifstream in(root / kSuperblockName);
-  if (!in) return MakeStore(root);
+  const bool first = std::filesystem::exists(root / kSuperblockName);
+  const bool second = std::filesystem::exists(root / kCopyName);
+  if (!first && (!second || !std::filesystem::exists(root / "journal"))) return MakeStore(root);
+  ReadBlock read;
   try {
-    const json parsed = json::parse(in);
-    if (parsed.at("magic") != kMagic)
-      throw Refused(ENOTEMPTY, "data root " + root.string() + " is not rewind's");
-    Superblock block;
-    block.format = parsed.at("format");
-    if (block.format > kStoreFormat) {
-      throw Refused(EPROTONOSUPPORT, "data root " + root.string() + " has format " +
-                                         std::to_string(block.format) +
-                                         "; this rewind reads formats up to " +
-                                         std::to_string(kStoreFormat) + ": use a newer rewind");
-    }
-    block.name_seed = parsed.at("name_seed");
-    return block;
-  } catch (const json::exception& error) {
-    throw Refused(EIO, "damaged " + (root / kSuperblockName).string() + ": " + error.what());
+    read = ReadSuperblock(root / kSuperblockName);
+  } catch (const Refused& refused) {
+    if (!second) throw;
+    read = ReadSuperblock(root / kCopyName);
+    if (!read.checksummed) throw;
+    spdlog::error("{}; {} says the same and is sound", refused.what(), (root / kCopyName).string());
+    read.checksummed = false;  // to be written again
   }
+  if (read.block.format > kStoreFormat) {
+    throw Refused(EPROTONOSUPPORT, "data root " + root.string() + " has format " +
+                                       std::to_string(read.block.format) +
+                                       "; this rewind reads formats up to " +
+                                       std::to_string(kStoreFormat) + ": use a newer rewind");
+  }
+  bool copy_is_sound = false;
+  try {
+    copy_is_sound = second && ReadSuperblock(root / kCopyName).checksummed;
+  } catch (const Refused&) {
+  }
+  if (!read.checksummed || !copy_is_sound) WriteSuperblock(root, read.block);
+  return read.block;
 }
 
 void Ballast::Make() {
@@ -118,18 +168,26 @@ RootLock::~RootLock() { close(fd_); }
 
 std::optional<ClockFile::State> ClockFile::Read() const {
   std::ifstream in(path_, std::ios::binary);
-  std::string bytes(kClockBytes, '\0');
-  if (!in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) return std::nullopt;
-  const std::string_view content = std::string_view(bytes).substr(0, kClockBytes - 4);
-  if (GetFixed<uint32_t>(bytes.data() + content.size()) != FrameChecksum(content, 0, 0))
+  const std::string bytes(std::istreambuf_iterator<char>(in), {});
+  const auto checks = [&](size_t length) {
+    return GetFixed<uint32_t>(bytes.data() + length) ==
+           FrameChecksum(std::string_view(bytes).substr(0, length), 0, 0);
+  };
+  if (bytes.size() < kClockBytes || !checks(kClockBytes - 4)) return std::nullopt;
+  State state{Instant{GetFixed<uint64_t>(bytes.data())}, bytes[8] != 0, 0};
+  if (bytes.size() == kClockBytes) return state;
+  if (bytes.size() < kClockBytes + kSequenceBytes || !checks(kClockBytes + kSequenceBytes - 4))
     return std::nullopt;
-  return State{Instant{GetFixed<uint64_t>(bytes.data())}, bytes[8] != 0};
+  state.index_sequence = GetFixed<uint64_t>(bytes.data() + kClockBytes);
+  return state;
 }
 
 void ClockFile::Write(State state) {
   std::string bytes;
   PutFixed<uint64_t>(&bytes, state.floor.ns);
   bytes.push_back(state.clean ? 1 : 0);
+  PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
+  PutFixed<uint64_t>(&bytes, state.index_sequence);
   PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
   const auto file =
       FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite

@@ -59,6 +59,8 @@ class ClockFile {
   struct State {
     Instant floor;
     bool clean = false;  // everything is in the index, and no journal has a torn tail
+    // The index has come at least so far (Index::LastSequence); 0: not known.
+    uint64_t index_sequence = 0;
   };
   explicit ClockFile(std::filesystem::path path) : path_(std::move(path)) {}
 

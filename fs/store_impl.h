@@ -26,6 +26,8 @@
 
 namespace rw {
 
+class IndexSalvage;
+
 class StoreImpl : public Store {
  public:
   explicit StoreImpl(StoreOptions options)
@@ -71,7 +73,21 @@ class StoreImpl : public Store {
     std::vector<View::Link> chain;
   };
 
+  // Opens index and catalog; if the index is damaged or lost, makes it again. False if the index is
+  // not as it was left.
+  bool OpenIndex(const ClockFile::State& state);
   void RecoverTimelines(bool clean);
+  // --- store_rebuild.cc ---
+  std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
+  void RebuildIndex(const std::string& why);
+  void FillIndex(IndexSalvage* salvage);
+  void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
+  void DeriveHead(TimelineId id);
+  bool JournalIsWhole(TimelineId id);
+  void CheckIsNotLost(const TimelineRecord& record);
+  void SawDamage(const std::string& what);
+  // An index that has not come so far has lost something.
+  void RaiseIndexFloor();
   void RemoveLeftovers();
   void DeleteTimelineData(TimelineId id);
 
@@ -166,6 +182,9 @@ class StoreImpl : public Store {
   InstantClock clock_;
   std::mutex clock_file_mutex_;
   ClockFile clock_file_;
+  uint64_t name_seed_ = 0;
+  uint64_t index_floor_ = 0;  // guarded by clock_file_mutex_
+  std::atomic<bool> index_damaged_{false};
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;
   std::unique_ptr<SegmentPool> pool_;

@@ -132,6 +132,7 @@ std::string TimelineRecord::Encode() const {
   }
   if (dropped) out["dropped"] = true;
   if (absorbed_by) out["absorbed_by"] = *absorbed_by;
+  if (took_in) out["took_in"] = true;
   return out.dump();
 }
 
@@ -149,6 +150,7 @@ TimelineRecord TimelineRecord::Decode(std::string_view text) {
     }
     record.dropped = in.value("dropped", false);
     if (in.contains("absorbed_by")) record.absorbed_by = in.at("absorbed_by").get<TimelineId>();
+    record.took_in = in.value("took_in", false);
     return record;
   });
 }

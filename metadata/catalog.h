@@ -83,6 +83,7 @@ struct TimelineRecord {
   // What others need of its index is this timeline's now; its segments stay as long as they are
   // referred to.
   std::optional<TimelineId> absorbed_by;
+  bool took_in = false;  // it absorbed another: its index holds what its journal never said
 
   std::string Encode() const;
   static TimelineRecord Decode(std::string_view json);

@@ -24,29 +24,58 @@ constexpr uint64_t kFlushEveryJournalBytes = 512 << 20;
 
 void Check(const rocksdb::Status& status) {
   if (status.ok()) return;
+  if (status.IsCorruption()) throw IndexDamaged("index: " + status.ToString());
   throw Refused(status.IsNoSpace() ? ENOSPC : EIO, "index: " + status.ToString());
 }
+
+// Tells of damage once.
+class DamageWatch {
+ public:
+  explicit DamageWatch(std::function<void(const std::string&)> tell) : tell_(std::move(tell)) {}
+
+  void Saw(const rocksdb::Status& status) {
+    if (status.IsCorruption() && !seen_.exchange(true) && tell_) tell_(status.ToString());
+  }
+  bool seen() const { return seen_.load(std::memory_order_relaxed); }
+
+ private:
+  const std::function<void(const std::string&)> tell_;
+  std::atomic<bool> seen_{false};
+};
 
 rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
 std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 class FlushListener : public rocksdb::EventListener {
  public:
-  explicit FlushListener(std::function<void()> before_flush)
-      : before_flush_(std::move(before_flush)) {}
+  FlushListener(std::function<void()> before_flush, std::shared_ptr<DamageWatch> watch)
+      : before_flush_(std::move(before_flush)), watch_(std::move(watch)) {}
   // Called after the memtables to flush are chosen and before anything of them is written.
   void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     if (before_flush_) before_flush_();
   }
+  // A compaction that meets damage leaves its input as it was. RocksDB would take no more writes
+  // of anybody: one volume's damage would be all volumes'.
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    watch_->Saw(*error);
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsCorruption())
+      *error = rocksdb::Status::OK();
+  }
 
  private:
   std::function<void()> before_flush_;
+  std::shared_ptr<DamageWatch> watch_;
 };
+
+[[noreturn]] void ThrowLost() {
+  throw Refused(EIO, "index: what was here was lost to damage earlier; rewind check tells what");
+}
 
 class RocksCursor : public Index::Cursor {
  public:
-  RocksCursor(rocksdb::DB* db, std::string prefix, Index::Purpose purpose)
-      : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_) {
+  RocksCursor(rocksdb::DB* db, std::string prefix, Index::Purpose purpose, DamageWatch* watch,
+              const LostRanges* lost)
+      : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_), watch_(watch), lost_(lost) {
     rocksdb::ReadOptions options;
     options.iterate_upper_bound = &upper_slice_;
     if (purpose == Index::Purpose::kScan) {
@@ -55,12 +84,24 @@ class RocksCursor : public Index::Cursor {
     }
     iterator_.reset(db->NewIterator(options));
   }
-  void Seek(std::string_view key) override { iterator_->Seek(ToSlice(key)); }
-  void Next() override { iterator_->Next(); }
+  void Seek(std::string_view key) override {
+    if (!lost_->empty()) from_ = key;
+    iterator_->Seek(ToSlice(key));
+  }
+  void Next() override {
+    if (!lost_->empty()) from_ = ToView(iterator_->key());
+    iterator_->Next();
+  }
   bool Valid() override {
-    if (iterator_->Valid()) return true;
-    Check(iterator_->status());
-    return false;
+    const bool valid = iterator_->Valid();
+    if (!valid) {
+      watch_->Saw(iterator_->status());
+      Check(iterator_->status());
+    }
+    // Between where it was and where it is, something may have been that is lost.
+    if (!lost_->empty() && lost_->Touch(from_, valid ? ToView(iterator_->key()) : upper_))
+      ThrowLost();
+    return valid;
   }
   std::string_view key() const override { return ToView(iterator_->key()); }
   std::string_view value() const override { return ToView(iterator_->value()); }
@@ -69,13 +110,24 @@ class RocksCursor : public Index::Cursor {
   std::string upper_;
   rocksdb::Slice upper_slice_;
   std::unique_ptr<rocksdb::Iterator> iterator_;
+  DamageWatch* watch_;
+  const LostRanges* lost_;
+  std::string from_;  // where the last move began
 };
 
 class RocksIndex : public Index {
  public:
-  RocksIndex(std::unique_ptr<rocksdb::DB> db, uint64_t name_seed) : db_(std::move(db)) {
+  RocksIndex(std::unique_ptr<rocksdb::DB> db, uint64_t name_seed,
+             std::shared_ptr<DamageWatch> watch)
+      : db_(std::move(db)), watch_(std::move(watch)) {
     name_seed_ = name_seed;
     write_options_.disableWAL = true;
+    const std::string all(1, static_cast<char>(KeyType::kLost));
+    LostRanges lost;
+    const auto cursor = NewCursor(all, Purpose::kScan);
+    for (cursor->Seek(all); cursor->Valid(); cursor->Next())
+      lost.Add(std::string(cursor->key().substr(1)), std::string(cursor->value()));
+    lost_ = std::move(lost);
   }
 
   ~RocksIndex() override {
@@ -127,14 +179,18 @@ class RocksIndex : public Index {
   std::optional<std::string> Get(std::string_view key) override {
     std::string value;
     const rocksdb::Status status = db_->Get({}, ToSlice(key), &value);
-    if (status.IsNotFound()) return std::nullopt;
+    if (status.IsNotFound()) {
+      if (!lost_.empty() && lost_.Touch(key, std::string(key) + '\0')) ThrowLost();
+      return std::nullopt;
+    }
+    watch_->Saw(status);
     Check(status);
     return value;
   }
 
   std::optional<Version> FindVersion(std::string prefix, Instant at) override {
     const size_t prefix_bytes = prefix.size();
-    RocksCursor cursor(db_.get(), prefix, Purpose::kLookup);
+    RocksCursor cursor(db_.get(), prefix, Purpose::kLookup, watch_.get(), &lost_);
     AppendInstant(&prefix, at);
     cursor.Seek(prefix);
     if (!cursor.Valid() || cursor.key().size() != prefix_bytes + kInstantBytes) return std::nullopt;
@@ -142,15 +198,20 @@ class RocksIndex : public Index {
   }
 
   std::unique_ptr<Cursor> NewCursor(std::string prefix, Purpose purpose) override {
-    return std::make_unique<RocksCursor>(db_.get(), std::move(prefix), purpose);
+    return std::make_unique<RocksCursor>(db_.get(), std::move(prefix), purpose, watch_.get(),
+                                         &lost_);
   }
 
   Ino LastIno(TimelineId timeline) override {
     const std::string prefix = TypePrefix(KeyType::kInode, timeline);
     const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator({}));
-    iterator->SeekForPrev(AfterPrefix(prefix));
+    const std::string after = AfterPrefix(prefix);
+    iterator->SeekForPrev(after);
+    watch_->Saw(iterator->status());
     Check(iterator->status());
-    if (!iterator->Valid() || !ToView(iterator->key()).starts_with(prefix)) return 0;
+    const bool found = iterator->Valid() && ToView(iterator->key()).starts_with(prefix);
+    if (!lost_.empty() && lost_.Touch(found ? ToView(iterator->key()) : prefix, after)) ThrowLost();
+    if (!found) return 0;
     return GetBigEndian<uint64_t>(iterator->key().data() + prefix.size());
   }
 
@@ -179,8 +240,20 @@ class RocksIndex : public Index {
     Check(status);
   }
 
+  uint64_t LastSequence() override { return db_->GetLatestSequenceNumber(); }
+
+  void MarkLost(const std::string& from, const std::string& to) override {
+    Rewrite({{std::string(1, static_cast<char>(KeyType::kLost)) + from, to}});
+    lost_.Add(from, to);
+  }
+  const LostRanges& lost() const override { return lost_; }
+
  private:
   void Write(rocksdb::WriteBatch* batch) {
+    if (watch_->seen() && !compaction_stopped_.exchange(true)) {
+      // It would meet the same damage again and again.
+      db_->SetOptions({{"disable_auto_compactions", "true"}}).PermitUncheckedError();
+    }
     rocksdb::Status status = db_->Write(write_options_, batch);
     if (!status.ok() && Resume()) status = db_->Write(write_options_, batch);
     Check(status);
@@ -219,12 +292,16 @@ class RocksIndex : public Index {
   }
 
   std::unique_ptr<rocksdb::DB> db_;
+  std::shared_ptr<DamageWatch> watch_;
+  std::atomic<bool> compaction_stopped_{false};
+  LostRanges lost_;
   rocksdb::WriteOptions write_options_;
   std::atomic<uint64_t> unflushed_bytes_{0};
   std::mutex resume_mutex_;  // one at a time
 };
 
-rocksdb::Options RocksOptions(const Index::Options& options) {
+rocksdb::Options RocksOptions(const Index::Options& options,
+                              const std::shared_ptr<DamageWatch>& watch) {
   rocksdb::Options rocks;
   rocks.create_if_missing = true;
   rocks.write_buffer_size = kMemtableBytes;
@@ -238,7 +315,7 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   rocks.max_log_file_size = 1 << 20;
   rocks.stats_dump_period_sec = 0;
   rocks.stats_persist_period_sec = 0;
-  rocks.listeners.push_back(std::make_shared<FlushListener>(options.before_flush));
+  rocks.listeners.push_back(std::make_shared<FlushListener>(options.before_flush, watch));
   // Directories that are filled and emptied leave runs of deleted keys; compact those soon, readdir
   // walks them.
   rocks.table_properties_collector_factories.push_back(
@@ -261,8 +338,12 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
 
 std::unique_ptr<Index> Index::Open(const Options& options) {
   rocksdb::DB* db = nullptr;
-  Check(rocksdb::DB::Open(RocksOptions(options), options.path.string(), &db));
-  return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed);
+  const auto watch = std::make_shared<DamageWatch>(options.on_damage);
+  const rocksdb::Status status =
+      rocksdb::DB::Open(RocksOptions(options, watch), options.path.string(), &db);
+  if (status.IsPathNotFound()) throw IndexDamaged("index: " + status.ToString());
+  Check(status);
+  return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed, watch);
 }
 
 std::optional<Covered> Index::FindCovered(TimelineId timeline) {

@@ -9,6 +9,8 @@
 // instant order. Errors: Refused(EIO), or Refused(ENOSPC) when the disk is full.
 #pragma once
 
+#include <errno.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -19,7 +21,9 @@
 #include <vector>
 
 #include "metadata/keys.h"
+#include "metadata/lost_ranges.h"
 #include "metadata/mutation.h"
+#include "metadata/refused.h"
 
 namespace rw {
 
@@ -52,12 +56,21 @@ struct Sample {
   Instant at;
 };
 
+// Something in the index does not check out: EIO, and a line that names file and position.
+class IndexDamaged : public Refused {
+ public:
+  explicit IndexDamaged(const std::string& what) : Refused(EIO, what) {}
+};
+
 class Index {
  public:
   struct Options {
     std::filesystem::path path;
     uint64_t name_seed = 0;              // for NameCookie
     std::function<void()> before_flush;  // called from RocksDB's threads; must not throw
+    // Called once, from any thread, when something is met that does not check out. Whoever reads it
+    // gets IndexDamaged; everything else goes on, but the index is not compacted any more.
+    std::function<void(const std::string& what)> on_damage;
   };
   struct Version {
     Instant at;
@@ -111,6 +124,12 @@ class Index {
   virtual void DropTimeline(TimelineId timeline) = 0;
   // Makes all commits so far durable.
   virtual void Flush() = 0;
+
+  // Grows with every change. An index that shows less than it did has lost something.
+  virtual uint64_t LastSequence() = 0;
+  // What could not be read of an earlier index: reads in there are EIO. Durable after a flush.
+  virtual void MarkLost(const std::string& from, const std::string& to) = 0;
+  virtual const LostRanges& lost() const = 0;
 
  protected:
   uint64_t name_seed_ = 0;

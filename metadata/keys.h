@@ -31,6 +31,7 @@ enum class KeyType : char {
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
   kCounters = 'G',  //                                    -> JSON
+  kLost = 'L',  // a key                              -> a key: what lay from here to there is lost
 };
 
 inline constexpr size_t kInstantBytes = 8;

@@ -187,6 +187,7 @@ class DamageTest : public ::testing::TestWithParam<bool> {
     for (Member& member : members_) {
       if (member.snapshot) continue;
       Twin& twin = member.twin;
+      const ReferenceModel before = twin.model;
       try {
         twin.volume = store.OpenVolume(twin.name);
         Operation create;
@@ -195,6 +196,7 @@ class DamageTest : public ::testing::TestWithParam<bool> {
         create.name = "new";
         create.mode = S_IFREG | 0644;
         if (const std::string problem = twin.Step(create); !problem.empty()) {
+          twin.model = before;
           outcome->hurt_families.insert(member.family);
           ++outcome->read.errors;
         } else {
@@ -243,6 +245,11 @@ TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
         result = "store refused";
       }
       EXPECT_EQ(outcome.read.lie, "");
+      EXPECT_NE(result, "store refused");
+      // The next start makes an index again, and journals of which nothing was collected say all.
+      if (again && !GetParam() && !damage.file.string().starts_with("journal/")) {
+        EXPECT_EQ(outcome.read.errors, 0U) << *outcome.read.lines.begin();
+      }
       if (outcome.read.errors > 0 && result == "unnoticed") result = "errors";
       if (verbose)
         for (const std::string& line : outcome.read.lines)

@@ -1,0 +1,244 @@
+// An index that is damaged or lost is made again: from the journals, which say everything as long
+// as nothing of them was collected, and from what can still be read of the old one, which is set
+// aside. What neither has is known as lost, and its readers get EIO.
+#include <errno.h>
+#include <spdlog/spdlog.h>
+
+#include <fstream>
+
+#include "fs/store_impl.h"
+#include "metadata/index_salvage.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+namespace stdfs = std::filesystem;
+
+constexpr const char* kIndex = "index";
+constexpr const char* kNewIndex = "index.new";
+constexpr const char* kScratch = "index.salvage";
+// Says that the index has to be made again, and why.
+constexpr const char* kDamageMark = "index-damaged";
+// In a new index that has everything.
+constexpr const char* kComplete = "complete";
+constexpr size_t kDerivedAtOnce = 512;
+
+constexpr KeyType kTimelineKeys[] = {KeyType::kInode,   KeyType::kName,   KeyType::kChunk,
+                                     KeyType::kXattr,   KeyType::kSample, KeyType::kCovered,
+                                     KeyType::kEmptying};
+
+bool Exists(const stdfs::path& path) {
+  std::error_code ignored;
+  return stdfs::exists(path, ignored);
+}
+
+void Touch(const stdfs::path& path, const std::string& text) {
+  FileLayer* files = FileLayer::Posix();
+  const auto file = files->Open(path, FileLayer::Mode::kCreate);
+  const iovec part{const_cast<char*>(text.data()), text.size()};
+  file->WriteAt({&part, 1}, 0);
+  file->SyncData();
+  files->SyncDirectory(path.parent_path());
+}
+
+// Names of a head are kept apart from those with history: if some of these are lost, so are they.
+std::pair<std::string, std::string> LostHeadNames(std::string from, std::string to) {
+  constexpr size_t kCookieEnd = 1 + 4 + 8 + 8;
+  for (std::string* key : {&from, &to}) {
+    key->resize(std::min(key->size(), kCookieEnd));
+    if (key->front() == static_cast<char>(KeyType::kName))
+      key->front() = static_cast<char>(KeyType::kHeadName);
+  }
+  return {from, AfterPrefix(to)};
+}
+
+}  // namespace
+
+std::unique_ptr<Index> StoreImpl::OpenIndexIn(const stdfs::path& directory) {
+  auto index = Index::Open({directory, name_seed_, [this] { SyncBeforeFlush(); },
+                            [this](const std::string& what) { SawDamage(what); }});
+  context_.index = index.get();
+  return index;
+}
+
+void StoreImpl::SawDamage(const std::string& what) {
+  index_damaged_ = true;
+  spdlog::error(
+      "the index is damaged: {}; what this concerns is EIO until it is made again, at the "
+      "next start or by rewind check --repair",
+      what);
+  try {
+    Touch(root_ / kDamageMark, what);
+  } catch (const std::exception& error) {
+    spdlog::error("this could not be written down: {}", error.what());
+  }
+}
+
+bool StoreImpl::OpenIndex(const ClockFile::State& state) {
+  const bool new_store =
+      ListSegments(files_, segments_->TimelineDirectory(kControlTimeline)).empty();
+  try {
+    if (!Exists(root_ / kIndex) && Exists(root_ / kNewIndex / kComplete))
+      stdfs::rename(root_ / kNewIndex, root_ / kIndex);  // where the last start was interrupted
+    if (Exists(root_ / kDamageMark)) {
+      std::ifstream mark(root_ / kDamageMark);
+      throw IndexDamaged("damage was met: " +
+                         std::string(std::istreambuf_iterator<char>(mark), {}));
+    }
+    if (!new_store && !Exists(root_ / kIndex / "CURRENT")) throw IndexDamaged("it is not there");
+    index_ = OpenIndexIn(root_ / kIndex);
+    if (index_->LastSequence() < state.index_sequence)
+      throw IndexDamaged("what it got last is not in it");
+    const bool clean = state.clean && state.index_sequence == index_->LastSequence();
+    catalog_ = std::make_unique<CatalogStore>(context_, clean);
+    catalog_for_sync_ = catalog_.get();
+    return clean;
+  } catch (const IndexDamaged& damaged) {
+    RebuildIndex(damaged.what());
+  }
+  return false;
+}
+
+void StoreImpl::RebuildIndex(const std::string& why) {
+  spdlog::error("the index has to be made again: {}", why);
+  const auto close = [this] {
+    catalog_for_sync_ = nullptr;
+    catalog_.reset();
+    index_.reset();
+  };
+  close();
+  stdfs::remove_all(root_ / kNewIndex);
+  auto salvage = IndexSalvage::Open(root_ / kIndex, root_ / kScratch);
+  index_ = OpenIndexIn(root_ / kNewIndex);
+  FillIndex(salvage.get());
+  index_->Flush();
+  close();
+  salvage.reset();
+  Touch(root_ / kNewIndex / kComplete, "");
+  if (Exists(root_ / kIndex)) {
+    const stdfs::path aside = root_ / ("index.damaged-" + std::to_string(clock_.Next().ns));
+    stdfs::rename(root_ / kIndex, aside);
+    spdlog::warn("the damaged index was set aside as {}; it is not needed any more",
+                 aside.string());
+  }
+  stdfs::rename(root_ / kNewIndex, root_ / kIndex);
+  files_->SyncDirectory(root_);
+  {
+    const std::lock_guard lock(clock_file_mutex_);
+    index_floor_ = 0;  // another index, another count
+    clock_file_.Write({clock_.last(), false, index_floor_});
+  }
+  std::error_code ignored;
+  stdfs::remove(root_ / kDamageMark, ignored);
+  stdfs::remove(root_ / kIndex / kComplete, ignored);
+  index_damaged_ = false;
+  index_ = OpenIndexIn(root_ / kIndex);
+  catalog_ = std::make_unique<CatalogStore>(context_, false);
+  catalog_for_sync_ = catalog_.get();
+}
+
+void StoreImpl::FillIndex(IndexSalvage* salvage) {
+  // The control journal always says everything.
+  catalog_ = std::make_unique<CatalogStore>(context_, false);
+  catalog_for_sync_ = catalog_.get();
+  for (const auto& [id, record] : catalog_->timelines()) {
+    if (record.dropped || record.absorbed_by) continue;
+    try {
+      SalvageTimeline(salvage, id);
+    } catch (const Refused& refused) {
+      if (refused.error() == ENOSPC) throw;
+      spdlog::error("timeline {}: its index is lost: {}", id, refused.what());
+      index_->DropTimeline(id);
+    }
+  }
+}
+
+// Whether the timeline's journal holds all that was ever written to it.
+bool StoreImpl::JournalIsWhole(TimelineId id) {
+  const auto& timelines = catalog_->timelines();
+  if (timelines.at(id).took_in) return false;
+  for (const auto& [other, record] : timelines) {
+    if (record.absorbed_by == id) return false;
+  }
+  uint32_t expected = 1;
+  for (const uint32_t number : ListSegments(files_, segments_->TimelineDirectory(id))) {
+    if (number != expected++) return false;
+  }
+  return true;
+}
+
+void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
+  const bool whole = JournalIsWhole(id);
+  if (salvage == nullptr || (whole && !salvage->whole())) return;  // the journal, or nothing
+  IndexSalvage::Ranges lost;
+  for (const KeyType type : kTimelineKeys) {
+    const IndexSalvage::Ranges ranges = salvage->Copy(TypePrefix(type, id), index_.get());
+    lost.insert(lost.end(), ranges.begin(), ranges.end());
+  }
+  if (whole && !lost.empty()) {
+    index_->DropTimeline(id);  // the journal says it all
+    return;
+  }
+  if (!salvage->whole()) {
+    // Nobody knows what was in the file that is missing.
+    index_->DropTimeline(id);
+    return;
+  }
+  DeriveHead(id);
+  for (const auto& [from, to] : lost) {
+    index_->MarkLost(from, to);
+    if (from.front() != static_cast<char>(KeyType::kName)) continue;
+    const auto [head_from, head_to] = LostHeadNames(from, to);
+    index_->MarkLost(head_from, head_to);
+  }
+  if (!lost.empty()) {
+    spdlog::error(
+        "timeline {}: {} parts of its index are lost, and the journal that would say them "
+        "was collected: rewind check tells what that concerns",
+        id, lost.size());
+  }
+}
+
+// What is kept of the head apart follows from the rest.
+void StoreImpl::DeriveHead(TimelineId id) {
+  Index::Entries entries;
+  const auto put = [&](std::string key, std::string value) {
+    entries.emplace_back(std::move(key), std::move(value));
+    if (entries.size() < kDerivedAtOnce) return;
+    index_->Rewrite(entries);
+    entries.clear();
+  };
+  for (const KeyType type : {KeyType::kInode, KeyType::kName}) {
+    const std::string prefix = TypePrefix(type, id);
+    const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
+    std::string last;  // of the newest versions
+    for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
+      const std::string_view key = cursor->key().substr(0, cursor->key().size() - kInstantBytes);
+      if (key == last) continue;
+      last = key;
+      if (cursor->value().empty()) continue;
+      if (type == KeyType::kName) {
+        std::string head(key.substr(0, key.size() - 1));  // without the 0 after the name
+        head.front() = static_cast<char>(KeyType::kHeadName);
+        put(std::move(head), std::string(cursor->value()));
+      } else if (Inode::Decode(cursor->value(), rw::InstantOf(cursor->key())).nlink == 0) {
+        std::string orphan(key);
+        orphan.front() = static_cast<char>(KeyType::kOrphan);
+        put(std::move(orphan), "");
+      }
+    }
+  }
+  index_->Rewrite(entries);
+}
+
+void StoreImpl::CheckIsNotLost(const TimelineRecord& record) {
+  if (index_->FindCovered(record.id) || JournalIsWhole(record.id)) return;
+  if (record.took_in && index_->LastIno(record.id) != 0) return;  // it has done nothing since
+  throw Refused(EIO, "the index of timeline " + std::to_string(record.id) +
+                         " is lost, and the beginning of its journal, " +
+                         segments_->TimelineDirectory(record.id).string() +
+                         ", was collected: what it held cannot be told");
+}
+
+}  // namespace rw
