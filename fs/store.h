@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/check.h"
 #include "metadata/catalog.h"
 #include "metadata/instant.h"
 #include "metadata/retention.h"
@@ -166,6 +167,9 @@ class Store {
   // For an operation that met a full disk: gives up the oldest unpinned history. True if there is
   // room now, so that it is worth trying again.
   virtual bool MakeRoom() = 0;
+  // Looks for damage, while the store is used; see fs/README.md, "Check". Throws Refused: ENOENT,
+  // ERANGE.
+  virtual CheckReport Check(const CheckOptions& options) = 0;
 
   // Gives one instant of each of the volumes a name: `at`, or now (one and the same for all, and
   // everything acknowledged before the call is in it). Returns the instant; it and the mark survive

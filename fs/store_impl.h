@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fs/catalog_store.h"
+#include "fs/check_context.h"
 #include "fs/collector.h"
 #include "fs/moved_data.h"
 #include "fs/store.h"
@@ -53,6 +54,7 @@ class StoreImpl : public Store {
   std::vector<Pin> Pins(const std::string& name) override;
   CollectReport Collect() override;
   bool MakeRoom() override;
+  CheckReport Check(const CheckOptions& options) override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
   void RemoveMark(const std::string& volume, const std::string& label) override;
@@ -84,6 +86,10 @@ class StoreImpl : public Store {
   void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
   void DeriveHead(TimelineId id);
   bool JournalIsWhole(TimelineId id);
+  // --- store_check.cc ---
+  std::vector<CheckedTimeline> ChooseTimelines(const CheckOptions& options, Instant until,
+                                               CheckReport* report);
+  void CheckTotals(const std::vector<CheckedTimeline>& timelines, CheckContext* context);
   void CheckIsNotLost(const TimelineRecord& record);
   void SawDamage(const std::string& what);
   // An index that has not come so far has lost something.

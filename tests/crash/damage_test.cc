@@ -215,6 +215,31 @@ class DamageTest : public ::testing::TestWithParam<bool> {
   Instant collected_until_;
 };
 
+TEST_P(DamageTest, ACheckOfASoundStoreFindsNothing) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    members_.clear();
+    stdfs::remove_all(base());
+    ASSERT_NO_FATAL_FAILURE(BuildBase(seed));
+    auto store = Store::Open(Options(base()));
+    const auto open = store->OpenVolume("a");
+    for (const char* name : {"", "a", "b", "a-clone", "a-snap", "b-before"}) {
+      CheckOptions options;
+      options.volume = name;
+      const CheckReport report = store->Check(options);
+      EXPECT_TRUE(report.sound() && report.complete);
+      for (const Hurt& hurt : report.hurts)
+        ADD_FAILURE() << HurtKindName(hurt.kind) << " " << hurt.path << " " << hurt.what;
+      EXPECT_GT(report.records * report.extents * report.names * report.inodes, 0U);
+      if (name != std::string("a")) continue;
+      for (const Instant at : Find("a").instants) {
+        options.at = at;
+        EXPECT_TRUE(store->Check(options).sound()) << at.ns;
+      }
+    }
+  }
+}
+
 TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
   const uint64_t first = NumberFromEnvironment("REWIND_SEED", 1);
   const uint64_t count = NumberFromEnvironment("REWIND_OPS", 200);
@@ -239,6 +264,14 @@ TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
         auto store = Store::Open(Options(root()));
         ASSERT_EQ(store->List().size(), sound.size() + 1) << "volumes are missing";
         outcome = ReadAll(*store);
+        const CheckReport report = store->Check({});
+        if (outcome.read.errors > 0) {
+          EXPECT_FALSE(report.sound()) << "a check finds nothing";
+        }
+        if (verbose)
+          for (const Hurt& hurt : report.hurts)
+            std::cout << "  check: " << HurtKindName(hurt.kind) << " " << hurt.path << " "
+                      << hurt.what << std::endl;
         if (!again) WriteSomething(*store, &outcome);
       } catch (const Refused& refused) {
         Refuse(refused, "all", &outcome);

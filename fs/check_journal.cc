@@ -1,0 +1,228 @@
+#include "fs/check_journal.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "fs/flipped_bit.h"
+#include "metadata/coding.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+constexpr uint64_t kWindowBytes = 1 << 20;
+// Beyond this, looking for a flipped bit takes too long.
+constexpr size_t kMaxRepairedRecord = 8 << 10;
+
+uint32_t RecordChecksum(std::string_view bytes, uint64_t generation, uint32_t position) {
+  return FrameChecksum(bytes, ~generation, position);
+}
+
+}  // namespace
+
+bool JournalCheck::Run() {
+  const auto directory = context_->store.segments->TimelineDirectory(timeline_.id);
+  for (const uint32_t number : ListSegments(context_->store.files, directory)) {
+    if (number > timeline_.end.segment) break;
+    try {
+      if (!CheckSegment(number)) return false;
+    } catch (const Refused& refused) {
+      const auto left = ListSegments(context_->store.files, directory);
+      if (!std::binary_search(left.begin(), left.end(), number)) continue;  // freed meanwhile
+      AddHurt(HurtKind::kSegment, number, 0, refused.what(), false);
+    }
+  }
+  return true;
+}
+
+std::string_view JournalCheck::Fetch(File* file, uint64_t offset, uint64_t bytes) {
+  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
+    window_.resize(std::max(bytes, kWindowBytes));
+    window_.resize(file->ReadAt(window_, offset));
+    window_offset_ = offset;
+  }
+  return std::string_view(window_).substr(
+      std::min<uint64_t>(offset - window_offset_, window_.size()), bytes);
+}
+
+bool JournalCheck::CheckSegment(uint32_t number) {
+  const auto path =
+      context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(number);
+  const auto file = context_->store.files->Open(path, FileLayer::Mode::kRead);
+  segment_ = number;
+  window_.clear();
+  window_offset_ = 0;
+  ++context_->report->segments;
+  SegmentHeader header;
+  if (!CheckHeader(number, file.get(), &header)) return true;
+  const uint64_t end = number == timeline_.end.segment ? timeline_.end.offset : file->Size();
+  std::vector<Area>& areas = areas_[number];
+  uint64_t offset = kSegmentHeaderBytes;
+  for (uint64_t paced = 0; offset < end;) {
+    const auto record = RecordAt(file.get(), offset, header.generation);
+    if (!record) {
+      const uint64_t next = NextRecord(file.get(), offset, end, header.generation);
+      AddHurt(HurtKind::kRecord, number, offset,
+              "damaged record" +
+                  (next < end ? ", the next sound one begins at byte " + std::to_string(next)
+                              : std::string(", no sound one follows")),
+              false);
+      offset = next;
+      continue;
+    }
+    ++context_->report->records;
+    const auto first_frame = static_cast<uint32_t>(offset + record->frames_offset());
+    if (record->data_bytes > 0) {
+      const bool sound = CheckFrames(file.get(), *record, first_frame);
+      areas.push_back({first_frame, record->data_bytes, sound});
+    }
+    offset += record->TotalBytes();
+    if (record->type == RecordType::kSegmentEnd) break;
+    if (offset - paced > kWindowBytes) {
+      if (!context_->Pace(offset - paced)) return false;
+      paced = offset;
+    }
+  }
+  return context_->Pace(0);
+}
+
+bool JournalCheck::CheckHeader(uint32_t number, File* file, SegmentHeader* header) {
+  const auto decoded = SegmentHeader::Decode(Fetch(file, 0, kSegmentHeaderBytes));
+  if (decoded && decoded->timeline == timeline_.id && decoded->number == number) {
+    *header = *decoded;
+    return true;
+  }
+  // Its name says which segment it is, and each record says of which use of it.
+  const std::string_view first = Fetch(file, kSegmentHeaderBytes, kRecordHeaderBytes);
+  *header = {timeline_.id, number,
+             first.size() < kRecordHeaderBytes ? 0 : GetFixed<uint64_t>(first.data() + 24)};
+  const bool known = RecordAt(file, kSegmentHeaderBytes, header->generation).has_value();
+  bool repaired = false;
+  if (known && context_->options.repair) {
+    const std::string bytes = header->Encode();
+    const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+    const auto writable = context_->store.files->Open(
+        context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(number),
+        FileLayer::Mode::kReadWrite);
+    writable->WriteAt({&part, 1}, 0);
+    writable->SyncData();
+    repaired = true;
+  }
+  AddHurt(HurtKind::kSegment, number, 0, "damaged segment header", repaired);
+  return known;
+}
+
+std::optional<RecordHeader> JournalCheck::RecordAt(File* file, uint64_t offset,
+                                                   uint64_t generation) {
+  const auto header = DecodeRecordHeader(Fetch(file, offset, kRecordHeaderBytes), generation);
+  if (!header || header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
+  if (RecordChecks(Fetch(file, offset, header->frames_offset()), generation,
+                   static_cast<uint32_t>(offset)))
+    return header;
+  const std::string bytes(Fetch(file, offset, header->frames_offset()));
+  if (!context_->options.repair || !RepairRecord(segment_, offset, bytes, generation))
+    return std::nullopt;
+  window_.clear();
+  return DecodeRecordHeader(Fetch(file, offset, kRecordHeaderBytes), generation);
+}
+
+bool JournalCheck::CheckFrames(File* file, const RecordHeader& header, uint32_t first_frame) {
+  bool sound = true;
+  for (uint32_t done = 0, position = first_frame; done < header.data_bytes;) {
+    const uint32_t length = std::min(kFrameDataBytes, header.data_bytes - done);
+    const std::string_view framed = Fetch(file, position, 4 + length);
+    const bool there = framed.size() == 4 + length;
+    if (!there || GetFixed<uint32_t>(framed.data()) !=
+                      FrameChecksum(framed.substr(4), header.generation, position)) {
+      const std::string copy(framed);
+      const bool repaired = there && context_->options.repair &&
+                            RepairFrame(segment_, position, copy, header.generation);
+      if (repaired) window_.clear();
+      sound = sound && repaired;
+      // Whom it hurts, the index tells.
+      if (repaired) AddHurt(HurtKind::kData, segment_, position, "a flipped bit in data", true);
+    }
+    done += length;
+    position += 4 + length;
+  }
+  return sound;
+}
+
+uint64_t JournalCheck::NextRecord(File* file, uint64_t offset, uint64_t end, uint64_t generation) {
+  for (offset += kRecordAlignment; offset < end; offset += kRecordAlignment) {
+    const std::string_view bytes = Fetch(file, offset, kRecordHeaderBytes);
+    if (bytes.size() < kRecordHeaderBytes) return end;
+    const auto header = DecodeRecordHeader(bytes, generation);
+    if (!header || header->TotalBytes() > kMaxSegmentBytes) continue;
+    if (RecordChecks(Fetch(file, offset, header->frames_offset()), generation,
+                     static_cast<uint32_t>(offset)))
+      return offset;
+  }
+  return end;
+}
+
+void JournalCheck::AddHurt(HurtKind kind, uint32_t segment, uint64_t position,
+                           const std::string& what, bool repaired) {
+  Hurt hurt;
+  hurt.kind = kind;
+  hurt.volumes = timeline_.volumes;
+  hurt.repaired = repaired;
+  hurt.what = what + ": " +
+              (context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(segment))
+                  .string() +
+              " at byte " + std::to_string(position);
+  context_->Add(std::move(hurt));
+}
+
+bool JournalCheck::RepairFrame(uint32_t segment, uint32_t position, std::string_view framed,
+                               uint64_t generation) {
+  const auto bit = FindFlippedBit(
+      GetFixed<uint32_t>(framed.data()), framed.substr(4),
+      [&](std::string_view data) { return FrameChecksum(data, generation, position); });
+  if (!bit) return false;
+  auto byte = static_cast<char>(framed[*bit / 8] ^ (1 << *bit % 8));
+  const iovec part{&byte, 1};
+  const auto file = context_->store.files->Open(
+      context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(segment),
+      FileLayer::Mode::kReadWrite);
+  file->WriteAt({&part, 1}, position + *bit / 8);
+  file->SyncData();
+  return true;
+}
+
+bool JournalCheck::RepairRecord(uint32_t segment, uint64_t offset, std::string_view bytes,
+                                uint64_t generation) {
+  if (bytes.size() > kMaxRepairedRecord || bytes.size() < kRecordHeaderBytes) return false;
+  const auto place = static_cast<uint32_t>(offset);
+  const auto bit = FindFlippedBit(
+      GetFixed<uint32_t>(bytes.data()), bytes.substr(4),
+      [&](std::string_view data) { return RecordChecksum(data, generation, place); });
+  if (!bit) return false;
+  auto byte = static_cast<char>(bytes[*bit / 8] ^ (1 << *bit % 8));
+  const iovec part{&byte, 1};
+  const auto file = context_->store.files->Open(
+      context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(segment),
+      FileLayer::Mode::kReadWrite);
+  file->WriteAt({&part, 1}, offset + *bit / 8);
+  file->SyncData();
+  AddHurt(HurtKind::kRecord, segment, offset, "a flipped bit in a record", true);
+  return true;
+}
+
+bool JournalCheck::KnowsSound(const Extent& extent) const {
+  const auto segment = areas_.find(extent.segment);
+  if (segment == areas_.end()) return false;
+  const auto& areas = segment->second;
+  auto area =
+      std::upper_bound(areas.begin(), areas.end(), extent.frame_position,
+                       [](uint32_t position, const Area& a) { return position < a.first_frame; });
+  if (area == areas.begin()) return false;
+  --area;
+  const uint32_t from = extent.frame_position - area->first_frame;
+  if (!area->sound || from % kFrameBytes != 0) return false;
+  const uint64_t stored = uint64_t{extent.skip} + extent.length + extent.tail;
+  return from / kFrameBytes * kFrameDataBytes + stored <= area->data_bytes;
+}
+
+}  // namespace rw
