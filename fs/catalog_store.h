@@ -78,6 +78,7 @@ class CatalogStore {
   static std::optional<TimelineId> BoundAt(const VolumeRecord& record, Instant at);
 
   void Sync() { control_->Sync(); }
+  void NoteDurable() { control_->NoteDurable(); }
 
   // Adds to `change` that volumes which were bound to these timelines know nothing of then any
   // more.

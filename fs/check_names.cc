@@ -92,7 +92,7 @@ bool NamesCheck::CheckInodes(Ino first, Ino last, Events* events) {
   const std::string all = TypePrefix(KeyType::kInode, timeline_.id);
   const auto cursor = context_->store.index->NewCursor(all, Index::Purpose::kScan);
   InodeVersions versions;  // the newest first
-  Ino current = 0;  // none
+  Ino current = 0;         // none
   const auto finish = [&] {
     if (current == 0) return;
     const auto found = events->find(current);

@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint64_t kPageBytes = 4096;
 constexpr std::array<char, kPageBytes> kZeros{};
+constexpr const char* kNoteName = "durable";
+constexpr size_t kNoteBytes = 4 + 4 + 4;
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
 // files.
@@ -67,6 +69,11 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
     throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() +
                            " at byte " + std::to_string(end.offset) + ", sound records follow");
   }
+  if (const JournalPosition noted = ReadNote(); noted > end) {
+    throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() +
+                           " at byte " + std::to_string(end.offset) +
+                           ", what lay there had reached the disk");
+  }
   RemoveSegmentsAfter(end.segment);
   if (end.segment != 0 && !sealed) {
     current_ = files_->Open(directory_ / SegmentFileName(end.segment), FileLayer::Mode::kReadWrite);
@@ -85,6 +92,47 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
                  uint32_t last)
     : files_(files), directory_(std::move(directory)), timeline_(timeline), full_size_(true) {
   appended_ = durable_ = Pack({last, 0});
+}
+
+// 12 bytes, rewritten in place: a segment, an offset, a checksum. What does not check out counts as
+// absent.
+JournalPosition Journal::ReadNote() const {
+  std::string bytes(kNoteBytes, '\0');
+  try {
+    const auto file = files_->Open(directory_ / kNoteName, FileLayer::Mode::kRead);
+    if (file->ReadAt(bytes, 0) != kNoteBytes) return {};
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOENT) throw;
+    return {};
+  }
+  if (GetFixed<uint32_t>(bytes.data() + 8) != FrameChecksum(bytes.substr(0, 8), timeline_, 0))
+    return {};
+  return {GetFixed<uint32_t>(bytes.data()), GetFixed<uint32_t>(bytes.data() + 4)};
+}
+
+void Journal::NoteDurable() {
+  const uint64_t durable = durable_.load(std::memory_order_acquire);
+  if (durable == noted_ || broken_) return;
+  const JournalPosition position = Unpack(durable);
+  std::string bytes;
+  PutFixed(&bytes, position.segment);
+  PutFixed(&bytes, position.offset);
+  PutFixed(&bytes, FrameChecksum(bytes, timeline_, 0));
+  const iovec part = Part(bytes);
+  const auto path = directory_ / kNoteName;
+  try {
+    std::unique_ptr<File> file;
+    try {
+      file = files_->Open(path, FileLayer::Mode::kReadWrite);
+    } catch (const Refused& refused) {
+      if (refused.error() != ENOENT) throw;
+      file = files_->Open(path, FileLayer::Mode::kCreate);
+    }
+    file->WriteAt({&part, 1}, 0);
+    noted_ = durable;
+  } catch (const Refused&) {
+    // It can be done without: on a full disk, say.
+  }
 }
 
 void Journal::SyncSegmentsFrom(uint32_t first) {
@@ -127,6 +175,7 @@ void Journal::CheckUsable() const {
 Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t unique,
                                   std::string_view body, std::span<const char> data) {
   CheckUsable();
+  if (unerased_) EraseUnerased();
   RecordHeader header;
   header.type = type;
   header.body_bytes = static_cast<uint32_t>(body.size());
@@ -212,11 +261,20 @@ void Journal::ReadTail() {
 }
 
 void Journal::EraseFailedWrite(uint64_t offset, uint64_t bytes) {
+  unerased_ = {offset, bytes};
   try {
-    current_->Zero(offset, bytes);
+    EraseUnerased();
   } catch (const Refused&) {
-    broken_ = true;
+    // The next append tries again, before anything else.
   }
+}
+
+void Journal::EraseUnerased() {
+  const auto [offset, bytes] = *unerased_;
+  const uint64_t size = current_->Size();
+  if (offset < size) current_->Zero(offset, std::min(bytes, size - offset));
+  if (size < capacity_) current_->Allocate(capacity_);  // sealing had begun
+  unerased_.reset();
 }
 
 std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint32_t number,
@@ -263,7 +321,12 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
       files_->Remove(path);  // nothing has happened: the operation can be tried again
     throw;
   }
-  if (current_ != nullptr) Seal();
+  try {
+    if (current_ != nullptr) Seal();
+  } catch (const Refused&) {
+    files_->Remove(path);
+    throw;
+  }
   const std::lock_guard lock(mutex_);
   if (current_ != nullptr) sealed_unsynced_.push_back(std::move(current_));
   current_ = std::move(file);
@@ -287,7 +350,7 @@ void Journal::Seal() {
     current_->WriteAt({&part, 1}, at);
     current_->Truncate(at + kRecordHeaderBytes);
   } catch (const Refused&) {
-    broken_ = true;
+    EraseFailedWrite(at, kRecordHeaderBytes);
     throw;
   }
 }

@@ -6,9 +6,10 @@
 // are written again with each record.
 //
 // Thread safety: Append is the caller's to serialise; everything else may be called from any
-// thread. Errors: Refused with the errno of the call that failed. After a failed write that may
-// have left something behind, or a failed sync, the journal refuses everything with EIO until it is
-// opened again: what the kernel still holds cannot be known.
+// thread. Errors: Refused with the errno of the call that failed. A failed append is as if it had
+// never been; what it may have left behind is erased before the next. After a failed sync the
+// journal refuses everything with EIO until it is opened again: what the kernel still holds cannot
+// be known.
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -65,6 +67,10 @@ class Journal {
 
   // Seals the current segment, which cuts the file to what it holds, and syncs.
   void End();
+  // Writes down how far the journal is durable, without a sync of its own: then a last record that
+  // the disk damages is not taken for one that a crash has torn, even if none follows. For one
+  // thread, now and then.
+  void NoteDurable();
 
   Instant last_instant() const {
     return last_instant_;
@@ -77,12 +83,14 @@ class Journal {
     return {static_cast<uint32_t>(p >> 32), static_cast<uint32_t>(p)};
   }
 
+  JournalPosition ReadNote() const;
   void SyncSegmentsFrom(uint32_t first);
   void RemoveSegmentsAfter(uint32_t last);
   void EraseTornTail(uint32_t end);
   void EraseFailedWrite(uint64_t offset, uint64_t bytes);
   void WritePages(std::vector<iovec> record, uint64_t offset, uint64_t bytes);
   void ReadTail();
+  void EraseUnerased();
   void Roll(uint64_t record_bytes, Instant instant);
   std::shared_ptr<File> BeginFile(const std::filesystem::path& path, uint32_t number,
                                   uint64_t record_bytes, uint64_t* capacity);
@@ -108,6 +116,9 @@ class Journal {
   std::atomic<uint64_t> appended_{0};  // packed position after the newest record
   std::atomic<uint64_t> durable_{0};   // packed position before which all is on the disk
   std::atomic<bool> broken_{false};
+  // Where a write failed and may have left something; the appender's.
+  std::optional<std::pair<uint64_t, uint64_t>> unerased_;
+  uint64_t noted_ = 0;  // what NoteDurable has written last
 
   std::mutex mutex_;  // guards what follows, and changes of current_
   std::condition_variable synced_;

@@ -60,7 +60,12 @@ void StoreImpl::Recover() {
   RemoveLeftovers();
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
-      collector_options_, [this] { return CollectionIsDue(); }, [this] { CollectInBackground(); });
+      collector_options_,
+      [this] {
+        NoteDurable();
+        return CollectionIsDue();
+      },
+      [this] { CollectInBackground(); });
   last_run_ns_ = SteadyNanoseconds();
   if (BytesShort() == 0) ballast_.Make();
   collector_->Start();
@@ -165,6 +170,18 @@ void StoreImpl::SyncAll() {
     }
   }
   if (failure) std::rethrow_exception(failure);
+}
+
+void StoreImpl::NoteDurable() {
+  if (CatalogStore* catalog = catalog_for_sync_) catalog->NoteDurable();
+  std::vector<std::shared_ptr<Timeline>> timelines;
+  {
+    const std::lock_guard lock(heads_mutex_);
+    for (const auto& [id, head] : heads_) {
+      if (head.timeline) timelines.push_back(head.timeline);
+    }
+  }
+  for (const auto& timeline : timelines) timeline->NoteDurable();
 }
 
 void StoreImpl::SyncBeforeFlush() {

@@ -1,10 +1,12 @@
 // Instants of volumes, their marks, and what is known of volumes.
 #include <errno.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
 #include "fs/scanner.h"
 #include "fs/store_impl.h"
+#include "metadata/inode_totals.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -83,14 +85,25 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
     if (from.segment == 0) return sample->totals;
   }
   Totals totals = sample->totals;
-  JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline, from,
-                         Instant{});
-  while (const auto scanned = scanner.Next()) {
-    if (scanned->header.instant > at) break;
-    if (scanned->header.instant < sample->at) continue;
-    totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
+  try {
+    JournalScanner scanner(context_.files, segments_->TimelineDirectory(timeline), timeline, from,
+                           Instant{});
+    while (const auto scanned = scanner.Next()) {
+      if (scanned->header.instant > at) return totals;
+      if (scanned->header.instant < sample->at) continue;
+      totals = RecordBody::Decode(scanned->body, scanned->header.instant, timeline).totals;
+    }
+    if (scanner.end() >= covered->position) return totals;
+    spdlog::warn(
+        "the journal {} is damaged or has a gap behind segment {}, byte {}; what it held at "
+        "{} is counted",
+        segments_->TimelineDirectory(timeline).string(), scanner.end().segment,
+        scanner.end().offset, FormatInstant(at));
+  } catch (const Refused& refused) {
+    spdlog::warn("{}; what timeline {} held at {} is counted", refused.what(), timeline,
+                 FormatInstant(at));
   }
-  return totals;
+  return InodeTotalsCursor(index_.get(), catalog_->Chain(timeline, at)).Count();
 }
 
 Instant StoreImpl::SetMark(const std::vector<std::string>& volumes, const std::string& label,

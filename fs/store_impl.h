@@ -170,6 +170,7 @@ class StoreImpl : public Store {
   // What a durable view or timeline starts from has to be as durable.
   void SyncPlace(const Place& place);
   void SyncBeforeFlush();
+  void NoteDurable();  // of all journals that are open
 
   std::shared_ptr<ViewVolume> OpenHead(const TimelineRecord& record, std::vector<View::Link> chain);
   void CloseHead(TimelineId id, Timeline& timeline, ViewVolume* volume);

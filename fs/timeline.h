@@ -86,6 +86,7 @@ class Timeline {
 
   // Everything committed before the call survives the machine when this returns.
   void Sync() { journal_->Sync(); }
+  void NoteDurable() { journal_->NoteDurable(); }
   JournalPosition end() const { return journal_->end(); }
   bool pending() const { return pending_.has_value(); }
 

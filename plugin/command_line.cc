@@ -9,6 +9,7 @@
 
 #include "metadata/quoted.h"
 #include "metadata/time_text.h"
+#include "plugin/check_command.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
 #include "plugin/history_commands.h"
@@ -30,6 +31,8 @@ struct Arguments {
   std::vector<std::string> options;
   MarkRequest mark;
   std::vector<std::string> changes;
+  CheckRequest check;
+  int exit_code = kExitDone;
   bool removed = false;
   bool dry_run = false;
   bool json = false;
@@ -178,6 +181,34 @@ void AddMarkCommands(CLI::App& app, Arguments& arguments) {
   unmark->add_option("LABEL", arguments.mark.label, "the mark")->required();
 }
 
+void AddCheck(CLI::App& app, Arguments& arguments) {
+  CheckRequest& request = arguments.check;
+  CLI::App* check = AddCommand(
+      app, arguments, "check",
+      "Look for damage in what is stored; exit status 0 sound, 1 hurt, 2 could not check",
+      [&arguments](const auto& socket) {
+        arguments.exit_code = CheckCommand(socket, arguments.check, arguments.json);
+      });
+  check->add_option("NAME", request.name, "the volume (default: all of them)");
+  check
+      ->add_option("--at", request.at,
+                   "only what it showed then (default: now, and all that is kept of it): " +
+                       std::string(kTimeSyntax) + "; or a mark")
+      ->type_name("TIME");
+  check->add_flag("--repair", request.repair,
+                  "correct flipped bits, write damaged segment headers again, make a damaged index "
+                  "again");
+  request.rate = "64M";
+  check->add_option("--rate", request.rate, "read at most so much per second; 0: no limit")
+      ->type_name("BYTES")
+      ->capture_default_str();
+  check
+      ->add_option("--root", request.root,
+                   "a data root that no daemon has open, instead of asking one")
+      ->type_name("DIR");
+  AddJson(check, arguments);
+}
+
 void AddMountCommands(CLI::App& app, Arguments& arguments) {
   CLI::App* mount =
       AddCommand(app, arguments, "mount", "Mount a volume on a directory of this machine",
@@ -229,12 +260,13 @@ int RunCommandLine(int argc, char** argv) {
   AddRetentionCommands(app, arguments);
   AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
+  AddCheck(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;
   });
   try {
     app.parse(argc, argv);
-    return kExitDone;
+    return arguments.exit_code;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     std::cerr << "rewind: " << OneLine(DescribeUsage(app, argc, argv, error)) << std::endl;

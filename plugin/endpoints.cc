@@ -9,6 +9,7 @@
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
+#include "plugin/check_endpoints.h"
 #include "plugin/facts.h"
 #include "plugin/history_endpoints.h"
 #include "plugin/metrics.h"
@@ -135,7 +136,7 @@ const std::map<std::string, Handler>& Handlers() {
 
 // Null if there is none of that name.
 Handler FindHandler(const std::string& endpoint) {
-  for (const auto* handlers : {&Handlers(), &HistoryHandlers()}) {
+  for (const auto* handlers : {&Handlers(), &HistoryHandlers(), &CheckHandlers()}) {
     if (auto found = handlers->find(endpoint); found != handlers->end()) return found->second;
   }
   return nullptr;
@@ -194,6 +195,7 @@ std::vector<std::string> EndpointNames() {
   for (const auto& [name, answer] : Constants()) names.push_back(name);
   for (const auto& [name, handler] : Handlers()) names.push_back(name);
   for (const auto& [name, handler] : HistoryHandlers()) names.push_back(name);
+  for (const auto& [name, handler] : CheckHandlers()) names.push_back(name);
   return names;
 }
 

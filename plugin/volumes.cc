@@ -523,4 +523,23 @@ void Volumes::UnmountAll() {
   }
 }
 
+CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string>& at) {
+  const std::unique_lock checking(checking_, std::try_to_lock);
+  if (!checking) throw Refused(EBUSY, "a check is under way; wait until it is done");
+  if (at && options.volume.empty())
+    throw Refused(EINVAL, "a time is one of a volume: name the volume");
+  if (at) options.at = InstantOf(options.volume, *at);
+  options.go_on = [this] { return !checks_end_; };
+  options.progress = [this](const CheckProgress& progress) {
+    const std::lock_guard lock(progress_mutex_);
+    progress_ = progress;
+  };
+  return store_.Check(options);
+}
+
+CheckProgress Volumes::Progress() {
+  const std::lock_guard lock(progress_mutex_);
+  return progress_;
+}
+
 }  // namespace rw

@@ -9,6 +9,7 @@
 // none of them.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -93,6 +94,10 @@ class Volumes {
     return store_.DryRun(name, changes);
   }
   CollectReport Collect() { return store_.Collect(); }
+  // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
+  CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
+  CheckProgress Progress();  // of the check under way
+  void EndChecks() { checks_end_ = true; }
   std::vector<Pin> Pins(const std::string& name) { return store_.Pins(name); }
   std::vector<RemovedVolume> ListRemoved() { return store_.ListRemoved(); }
   void Purge(const std::string& name) { store_.Purge(name); }
@@ -156,6 +161,10 @@ class Volumes {
 
   Store& store_;
   const VolumesOptions options_;
+  std::mutex checking_;  // held by the check under way
+  std::atomic<bool> checks_end_{false};
+  std::mutex progress_mutex_;  // guards progress_
+  CheckProgress progress_;
   int directory_fd_ = -1;  // holds the lock on the mounts directory
 
   std::mutex

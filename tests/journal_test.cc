@@ -201,6 +201,26 @@ TEST_F(JournalTest, DamageBeforeWhatWasDurableIsRefusedAndNothingIsCut) {
   ExpectRecovered(10);
 }
 
+TEST_F(JournalTest, ADamagedLastRecordThatWasDurableIsNotTakenForATornOne) {
+  auto journal = Open();
+  for (int i = 0; i < 3; ++i) Append(journal.get(), 5000);
+  journal->Sync();
+  const JournalPosition end = journal->end();
+  journal->NoteDurable();
+  Append(journal.get(), 100);  // not synced: may be torn
+  journal.reset();
+  FlipByte(1, end.offset + 60);
+  EXPECT_NO_THROW(Open());
+  ExpectRecovered(3);
+  FlipByte(1, written_[2].position.offset + 200);
+  const auto size = std::filesystem::file_size(SegmentPath(1));
+  EXPECT_THROW(Open(), Refused);
+  EXPECT_EQ(std::filesystem::file_size(SegmentPath(1)), size);
+  FlipByte(1, written_[2].position.offset + 200);  // nothing was cut
+  Open();
+  ExpectRecovered(3);
+}
+
 TEST_F(JournalTest, AFailedWriteIsAsIfItHadNeverBeen) {
   const auto journal = Open();
   Append(journal.get(), 5000);

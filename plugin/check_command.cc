@@ -1,0 +1,159 @@
+#include "plugin/check_command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "fs/store.h"
+#include "metadata/quantity.h"
+#include "metadata/refused.h"
+#include "plugin/check_text.h"
+#include "plugin/client.h"
+#include "plugin/printing.h"
+
+namespace rw {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kCheckTimeoutSeconds = 30 * 86400;
+
+void ShowProgress(const std::string& step, uint64_t done, uint64_t total) {
+  if (step.empty()) return;
+  std::cerr << "\r\033[Kchecking " << step << ": " << done;
+  if (total > 0) std::cerr << " of " << total;
+  std::cerr << std::flush;
+}
+
+void EraseProgress() { std::cerr << "\r\033[K" << std::flush; }
+
+// Asks a second time and again how far the daemon has come, for as long as this lives.
+class ProgressWatch {
+ public:
+  explicit ProgressWatch(const std::filesystem::path& socket) {
+    if (isatty(STDERR_FILENO) == 0) return;
+    thread_ = std::thread([this, socket] {
+      while (!ended_) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        try {
+          const Json answer = Ask(socket, "Rewind.CheckProgress", Json::object());
+          ShowProgress(answer.at("Step"), answer.at("Done"), answer.at("Total"));
+        } catch (const std::exception&) {
+          return;
+        }
+      }
+    });
+  }
+  ~ProgressWatch() {
+    ended_ = true;
+    if (!thread_.joinable()) return;
+    thread_.join();
+    EraseProgress();
+  }
+  ProgressWatch(const ProgressWatch&) = delete;
+  ProgressWatch& operator=(const ProgressWatch&) = delete;
+
+ private:
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+Json CheckOnline(const std::filesystem::path& socket, const CheckRequest& request) {
+  Json asked = {{"Repair", request.repair}, {"Rate", request.rate}};
+  if (!request.name.empty()) asked["Name"] = request.name;
+  if (!request.at.empty()) asked["At"] = request.at;
+  const auto ask = [&] {
+    const ProgressWatch watch(socket);
+    return Ask(socket, "Rewind.Check", asked, kCheckTimeoutSeconds).at("Report");
+  };
+  Json report = ask();
+  if (!request.repair || !report.at("index_damaged")) return report;
+  try {
+    Ask(socket, "Rewind.MakeIndexAgain", Json::object());
+  } catch (const Refused& refused) {
+    if (refused.error() != EIO) throw;  // it ended, as it was asked to
+  }
+  return ask();
+}
+
+Json CheckOffline(const CheckRequest& request) {
+  const std::filesystem::path root = request.root;
+  if (!std::filesystem::exists(root / "journal"))
+    throw Refused(ENOENT, "there is no data root at " + request.root);
+  StoreOptions options(root);
+  options.collector.background = false;
+  CheckOptions asked;
+  asked.volume = request.name;
+  asked.repair = request.repair;
+  if (request.rate != "0") asked.bytes_per_second = ParseByteCount("rate", request.rate);
+  if (isatty(STDERR_FILENO) != 0) {
+    asked.progress = [](const CheckProgress& progress) {
+      ShowProgress(progress.step, progress.done, progress.total);
+    };
+  }
+  const auto check = [&] {
+    const auto store = Store::Open(options);
+    if (!request.at.empty()) {
+      if (request.name.empty()) throw Refused(EINVAL, "a time is one of a volume: name the volume");
+      asked.at = store->InstantOf(request.name, request.at);
+    }
+    return store->Check(asked);
+  };
+  CheckReport report = check();
+  if (request.repair && report.index_damaged) report = check();  // opening has made it again
+  if (asked.progress) EraseProgress();
+  return CheckReportToJson(report);
+}
+
+void PrintHurt(const Json& hurt) {
+  std::cout << hurt.at("kind").get<std::string>() << ": ";
+  if (!hurt.at("volumes").empty()) std::cout << ToText(hurt.at("volumes")) << ": ";
+  if (hurt.contains("path")) std::cout << hurt.at("path").get<std::string>() << ' ';
+  if (hurt.contains("length")) {
+    const uint64_t offset = hurt.at("offset");
+    std::cout << "bytes " << offset << " to " << offset + hurt.at("length").get<uint64_t>() << ' ';
+  }
+  if (hurt.contains("from")) {
+    std::cout << "from " << ToText(hurt.at("from")) << " until " << ToText(hurt.at("until"))
+              << ": ";
+  }
+  std::cout << hurt.at("what").get<std::string>();
+  if (hurt.at("repaired")) std::cout << " (repaired)";
+  std::cout << '\n';
+}
+
+void PrintReport(const Json& report) {
+  for (const Json& hurt : report.at("hurt")) PrintHurt(hurt);
+  if (report.at("not_listed") > 0) std::cout << "and " << report.at("not_listed") << " more\n";
+  if (report.at("index_damaged"))
+    std::cout << "the index is damaged: --repair makes it again, and so does the next start\n";
+  std::cout << (report.at("sound") ? "sound" : "hurt");
+  if (!report.at("complete")) std::cout << " so far: the check was ended early";
+  std::cout << "; checked " << report.at("segments") << " segments with " << report.at("records")
+            << " records, " << report.at("extents") << " extents, " << report.at("name_versions")
+            << " versions of names and " << report.at("inode_versions") << " of inodes\n";
+}
+
+}  // namespace
+
+int CheckCommand(const std::filesystem::path& socket, const CheckRequest& request, bool json) {
+  try {
+    const Json report = request.root.empty() ? CheckOnline(socket, request) : CheckOffline(request);
+    json ? PrintJson(report) : PrintReport(report);
+    if (!report.at("sound")) return kCheckHurt;
+    return report.at("complete") ? kCheckSound : kCheckFailed;
+  } catch (const std::exception& error) {
+    std::string line = error.what();
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    std::cerr << "rewind: " << line << std::endl;
+    return kCheckFailed;
+  }
+}
+
+}  // namespace rw
