@@ -94,6 +94,15 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
   appended_ = durable_ = Pack({last, 0});
 }
 
+Journal::~Journal() {
+  try {
+    // Else the next one may find there what was refused.
+    if (unerased_) EraseUnerased();
+  } catch (const Refused&) {
+    // What was answered with an error may have been done: nobody can know.
+  }
+}
+
 // 12 bytes, rewritten in place: a segment, an offset, a checksum. What does not check out counts as
 // absent.
 JournalPosition Journal::ReadNote() const {

@@ -46,6 +46,9 @@ class Journal {
   Journal(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
           JournalPosition from, Instant after, bool clean,
           const std::function<void(const ScannedRecord&)>& replay);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
 
   // Begins behind segment `last`, in segments of full size, and looks at nothing that is there:
   // what is appended is not for replay.

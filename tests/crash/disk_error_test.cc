@@ -21,7 +21,7 @@
 namespace rw::testing {
 namespace {
 
-constexpr int kOperations = 60;
+constexpr int kOperations = 80;
 constexpr int kOperationsBetweenSyncs = 7;
 
 class DiskErrorTest : public ::testing::Test {
@@ -72,7 +72,7 @@ class DiskErrorTest : public ::testing::Test {
     const int expected = twin_->model.Apply(operation, at, &model_created);
     if (model_created != 0) twin_->inos[model_created] = created;
     if (SameOutcome(twin_->model, operation, expected, actual)) return problem;
-    return operation.Describe() + ": " + std::to_string(actual) + ", expected " +
+    return operation.Describe() + ": errno " + std::to_string(actual) + ", expected " +
            std::to_string(expected);
   }
   // False if it was refused.
@@ -94,7 +94,7 @@ class DiskErrorTest : public ::testing::Test {
 
 TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
   const uint64_t seed = NumberFromEnvironment("REWIND_SEED", 1);
-  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 60);
+  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 50);
   std::cout << "seed " << seed << std::endl;
   uint64_t failures = 0, reopened = 0;
   for (uint64_t n = 1; n <= count; ++n) {
@@ -125,7 +125,7 @@ TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
         twin_->volume = store_->OpenVolume("v");
       }
       for (int i = 0; i < 10; ++i) {
-        const std::string problem = twin_->Step(operations.Next(twin_->model));
+        const std::string problem = Step(operations.Next(twin_->model), 0);
         ASSERT_EQ(problem, "") << "after the disk has healed";
       }
       ASSERT_TRUE(Sync());
@@ -138,9 +138,10 @@ TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
       store_.reset();
       std::filesystem::remove_all(root);
       failures += files_.failed() - failed_before;
-      ASSERT_GT(files_.failed(), failed_before) << "the disk was never asked so often";
+      if (files_.failed() == failed_before) n = count;  // the disk was never asked so often
     }
   }
+  EXPECT_GT(failures, 30U);
   std::cout << failures << " failed calls, " << reopened << " times opened again" << std::endl;
 }
 
