@@ -243,7 +243,7 @@ class RocksIndex : public Index {
   uint64_t LastSequence() override { return db_->GetLatestSequenceNumber(); }
 
   void MarkLost(const std::string& from, const std::string& to) override {
-    Rewrite({{std::string(1, static_cast<char>(KeyType::kLost)) + from, to}});
+    Rewrite({{std::string(1, static_cast<char>(KeyType::kLost)) + from, to}}, {});
     lost_.Add(from, to);
   }
   const LostRanges& lost() const override { return lost_; }

@@ -48,6 +48,11 @@ class WatchedIndex : public Index {
   }
   void DropTimeline(TimelineId timeline) override { index_->DropTimeline(timeline); }
   void Flush() override { index_->Flush(); }
+  uint64_t LastSequence() override { return index_->LastSequence(); }
+  void MarkLost(const std::string& from, const std::string& to) override {
+    index_->MarkLost(from, to);
+  }
+  const LostRanges& lost() const override { return index_->lost(); }
 
   int rewrites = 0;
 
@@ -60,7 +65,7 @@ class SweepTest : public ::testing::TestWithParam<uint64_t> {
  protected:
   SweepTest() : random_(GetParam()) {
     std::printf("REWIND_SEED=%" PRIu64 "\n", GetParam());
-    index_ = std::make_unique<WatchedIndex>(Index::Open({temp_.path() / "index", 7, {}}),
+    index_ = std::make_unique<WatchedIndex>(Index::Open({temp_.path() / "index", 7, {}, {}}),
                                             [this] { ExpectKeptUnchanged(); });
   }
 
