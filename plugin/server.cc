@@ -1,12 +1,16 @@
 #include "plugin/server.h"
 
 #include <httplib.h>
+#include <poll.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <utility>
 
 #include "metadata/quoted.h"
+#include "plugin/connections.h"
 #include "plugin/endpoints.h"
 #include "plugin/metrics.h"
 #include "plugin/unix_socket.h"
@@ -18,9 +22,51 @@ namespace {
 constexpr char kContentType[] = "application/vnd.docker.plugins.v1.2+json";
 // Far more than a name and options need.
 constexpr size_t kMaxBodyBytes = 1 << 20;
-// Requests may wait: for the recovery, for a slow mount. The others must find a thread all the
-// same.
-constexpr size_t kThreads = 64;
+// Of one answer, to a client that does not take it. Most take it before it is all written.
+constexpr std::chrono::seconds kWritePatience{10};
+
+// The library's way to a request that is all there, and back to who asked.
+class RequestStream : public httplib::Stream {
+ public:
+  RequestStream(int fd, std::string request) : fd_(fd), request_(std::move(request)) {}
+
+  bool is_readable() const override { return true; }
+  bool is_writable() const override { return true; }
+  ssize_t read(char* to, size_t size) override {
+    const size_t taken = request_.copy(to, size, read_);
+    read_ += taken;
+    return static_cast<ssize_t>(taken);
+  }
+  ssize_t write(const char* from, size_t size) override {
+    for (size_t written = 0; written < size;) {
+      pollfd writable{fd_, POLLOUT, 0};
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(until_ - std::chrono::steady_clock::now());
+      if (left.count() <= 0 || poll(&writable, 1, static_cast<int>(left.count())) <= 0) return -1;
+      const ssize_t count = send(fd_, from + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (count < 0 && errno != EAGAIN && errno != EINTR) return -1;
+      if (count > 0) written += static_cast<size_t>(count);
+    }
+    return static_cast<ssize_t>(size);
+  }
+  void get_remote_ip_and_port(std::string&, int&) const override {}
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return fd_; }
+
+ private:
+  const int fd_;
+  const std::string request_;
+  size_t read_ = 0;
+  const std::chrono::steady_clock::time_point until_ =
+      std::chrono::steady_clock::now() + kWritePatience;
+};
+
+// What is answered in the same words whatever the state of the volumes, and so at once.
+bool IsConstant(const std::string& request) {
+  const std::string_view line = std::string_view(request).substr(0, request.find('\r'));
+  return line == "POST /Plugin.Activate HTTP/1.1" ||
+         line == "POST /VolumeDriver.Capabilities HTTP/1.1";
+}
 
 void Reply(httplib::Response& response, int status, const std::string& body) {
   response.status = status;
@@ -34,10 +80,52 @@ bool HasBody(const httplib::Request& request) {
 }  // namespace
 
 // The library makes listening sockets with a backlog of 5, with everybody's permissions and, before
-// 0.12, for TCP only; so this one brings its own.
+// 0.12, for TCP only; so this one brings its own. The library's threads wait for slow clients, all
+// of them if there are as many; so connections come to a thread only with their requests.
 class Server::HttpServer : public httplib::Server {
  public:
-  explicit HttpServer(int fd) { svr_sock_ = fd; }
+  explicit HttpServer(int fd) {
+    svr_sock_ = fd;
+    new_task_queue = [this] { return new Queue(this); };
+  }
+
+ private:
+  // The library's loop, which accepts connections, lends its thread for an instant.
+  class Queue : public httplib::TaskQueue {
+   public:
+    explicit Queue(HttpServer* server)
+        : server_(server),
+          connections_([server](int fd, std::string request) { server->Answer(fd, request); },
+                       Options()) {
+      server_->connections_ = &connections_;
+    }
+    void enqueue(std::function<void()> accepted) override { accepted(); }
+    void shutdown() override { connections_.Stop(); }
+
+   private:
+    static ConnectionsOptions Options() {
+      ConnectionsOptions options;
+      options.max_body_bytes = kMaxBodyBytes;
+      options.at_once = IsConstant;
+      return options;
+    }
+
+    HttpServer* server_;
+    Connections connections_;
+  };
+
+  bool process_and_close_socket(socket_t fd) override {
+    connections_->Add(fd);
+    return true;
+  }
+
+  void Answer(int fd, const std::string& request) {
+    RequestStream stream(fd, request);
+    bool closed = false;
+    process_request(stream, true, closed, nullptr);
+  }
+
+  Connections* connections_ = nullptr;
 };
 
 Server::Server(const std::filesystem::path& socket) : Server(ListenOn(socket), socket) {}
@@ -46,7 +134,6 @@ Server::Server(int listening) : Server(listening, {}) {}
 
 Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(socket)) {
   http_ = std::make_unique<HttpServer>(listening);
-  http_->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   http_->set_payload_max_length(kMaxBodyBytes);
   // Answers `Connection: close`: no connection is ever closed between two requests of the engine's.
   http_->set_keep_alive_max_count(1);
