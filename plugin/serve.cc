@@ -27,8 +27,10 @@
 #include "metadata/refused.h"
 #include "plugin/channel.h"
 #include "plugin/keeper.h"
+#include "plugin/privileges.h"
 #include "plugin/server.h"
 #include "plugin/supervisor.h"
+#include "plugin/trusted_directory.h"
 #include "plugin/volumes.h"
 
 namespace rw {
@@ -77,6 +79,7 @@ class Opening {
       : done_fd_(eventfd(0, EFD_CLOEXEC)),
         thread_([this, &settings, &server, &keeper, inherited = std::move(inherited)] {
           try {
+            UseTrustedDirectory(settings.root, "the data root");
             store_ = OpenStore(settings);
             VolumesOptions volumes_options;
             volumes_options.mounts = settings.mounts;
@@ -204,6 +207,7 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
 void Serve(const ServeSettings& settings) {
   SetUpLog(settings.log_level);
   signal(SIGPIPE, SIG_IGN);
+  GiveUpPrivileges();
   if (const auto inheritance = TakeInheritance()) {
     ServeAsDaemon(settings, *inheritance);
     return;

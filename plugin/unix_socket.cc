@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "metadata/refused.h"
+#include "plugin/trusted_directory.h"
 
 namespace rw {
 namespace {
@@ -51,8 +52,11 @@ int ListenOn(const std::filesystem::path& path) {
   if (!MakeAddress(path, address)) {
     Refuse(ENAMETOOLONG, path, "a socket's path has at most 107 bytes");
   }
+  const std::filesystem::path directory = std::filesystem::absolute(path).parent_path();
   std::error_code ignored;
-  std::filesystem::create_directories(path.parent_path(), ignored);
+  std::filesystem::create_directories(directory, ignored);
+  // Who can rename in it could listen in the daemon's place.
+  CheckTrustedDirectory(directory, "the socket");
   RemoveStale(path);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) Refuse(errno, path, std::strerror(errno));

@@ -18,6 +18,7 @@
 #include "metadata/time_text.h"
 #include "plugin/mount_info.h"
 #include "plugin/options.h"
+#include "plugin/trusted_directory.h"
 
 namespace rw {
 namespace {
@@ -30,8 +31,7 @@ constexpr char kCommandLinePrefix[] = "cli:";
 
 // Opens and locks the directory that mountpoints are made in.
 int LockDirectory(const std::filesystem::path& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
+  UseTrustedDirectory(directory, "mounts");
   int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) {
     throw Refused(errno,
