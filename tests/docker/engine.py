@@ -25,13 +25,13 @@ class Engine:
         self._process = None
         self._log = open(os.path.join(self.directory, "engine.log"), "ab")
 
-    def start(self):
+    def start(self, *flags):
         # Plugins start before the engine answers, so its answer is the sign for both.
         base = self.directory
         self._process = subprocess.Popen(
             ["dockerd", "--data-root", f"{base}/data", "--exec-root", f"{base}/exec",
              "--pidfile", f"{base}/pid", "-H", self.host, "--iptables=false", "--bridge=none",
-             "--shutdown-timeout", "5"],
+             "--shutdown-timeout", "5", *flags],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             preexec_fn=leftovers.die_with_parent())
         deadline = time.monotonic() + 60
@@ -43,9 +43,19 @@ class Engine:
     def stop(self):
         leftovers.stop(self._process, 60)
 
-    def restart(self):
+    def restart(self, *flags):
         self.stop()
-        self.start()
+        self.start(*flags)
+
+    def kill(self):
+        """SIGKILL to dockerd alone, as when it crashes. Its containerd ends with it, and is waited for here: the next
+        dockerd takes a zombie for a containerd that it may go on with."""
+        leftovers.adopt_orphans()
+        with open(f"{self.directory}/exec/containerd/containerd.pid") as file:
+            containerd = int(file.read())
+        self._process.kill()
+        self._process.wait()
+        leftovers.wait_for_orphan(containerd)
 
     def close(self):
         """Ends everything that the engine ran, then the engine, then its directory."""

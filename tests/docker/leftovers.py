@@ -8,6 +8,7 @@ import subprocess
 import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -16,6 +17,21 @@ def die_with_parent(how=signal.SIGTERM):
     def set_it():
         _libc.prctl(_PR_SET_PDEATHSIG, how)
     return set_it
+
+
+def adopt_orphans():
+    """From now on, what this process's children leave behind is its own to wait for."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def wait_for_orphan(pid):
+    """Until it has ended and is gone."""
+    while os.path.exists(f"/proc/{pid}"):
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # not yet ours, or not at all
+            pass
+        time.sleep(0.02)
 
 
 def exit_on_signals():
