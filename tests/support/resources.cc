@@ -14,6 +14,7 @@ namespace rw::testing {
 namespace {
 
 constexpr std::chrono::seconds kPatience{60};
+constexpr size_t kIndexFiles = 8;
 
 size_t Entries(const std::string& directory) {
   std::error_code error;
@@ -53,13 +54,16 @@ Resources ResourcesOf(pid_t process, const std::string& below) {
   return resources;
 }
 
+bool HoldsNoMore(const Resources& now, const Resources& before) {
+  return now.descriptors <= before.descriptors + kIndexFiles && now.threads <= before.threads &&
+         now.mounts <= before.mounts;
+}
+
 Resources WaitForNoMoreThan(const Resources& before, pid_t process, const std::string& below) {
   const auto end = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     const Resources now = ResourcesOf(process, below);
-    const bool no_more = now.descriptors <= before.descriptors && now.threads <= before.threads &&
-                         now.mounts <= before.mounts;
-    if (no_more || std::chrono::steady_clock::now() > end) return now;
+    if (HoldsNoMore(now, before) || std::chrono::steady_clock::now() > end) return now;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }

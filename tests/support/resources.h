@@ -21,8 +21,12 @@ std::ostream& operator<<(std::ostream& out, const Resources& resources);
 // `below`: where mounts are counted.
 Resources ResourcesOf(pid_t process, const std::string& below);
 
-// Waits until the process holds no more descriptors, threads and mounts than `before`: what a
-// request held goes after its answer. Returns what it holds then, or in the end.
+// Whether the process holds no more descriptors, threads and mounts than before. The index may have
+// a few more files of its own open by then.
+bool HoldsNoMore(const Resources& now, const Resources& before);
+
+// Waits until it does: what a request held goes after its answer. Returns what it holds then, or in
+// the end.
 Resources WaitForNoMoreThan(const Resources& before, pid_t process, const std::string& below);
 
 }  // namespace rw::testing
