@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds rewind and runs every test; then the linters, and the unit tests again under
-# sanitizers. Ends with the test runner's closing line.
+# Installs what is missing, builds rewind and runs every test; then the linters, the unit tests again under
+# sanitizers, and the fuzzers. Ends with the test runner's closing line.
 #
 # Arguments go to ctest: `scripts/test.sh -L database` runs the tests of one label, without linters and sanitizers.
 # BUILD_DIR names another build directory.
@@ -76,6 +76,29 @@ check_sanitized() {
     "$dir/tests/unit_tests" --gtest_brief=1
 }
 
+# Each from its corpus on, for REWIND_FUZZ_SECONDS.
+check_fuzzers() {
+  local dir=$build_dir-fuzz
+  cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug \
+    -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DREWIND_FUZZ=ON -DREWIND_TESTS=OFF >/dev/null &&
+    cmake --build "$dir" --target fuzzers || return
+  find "$source_dir/tests/fuzz/corpus" -mindepth 1 -maxdepth 1 -type d -print0 | sort -z |
+    xargs -0 -P "$cores" -n 1 bash -c "$(declare -f run_fuzzer)"'; run_fuzzer "$@"' run_fuzzer "$dir"
+}
+# One, by the directory of its corpus; shows the end of its log if it fails, with the input that did it.
+run_fuzzer() {
+  local dir=$1 corpus=$2 name
+  name=$(basename "$corpus")
+  mkdir -p "$TMPDIR/fuzz/$name"
+  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=print_stacktrace=1 \
+    "$dir/tests/fuzz/${name}_fuzzer" -max_total_time="${REWIND_FUZZ_SECONDS:-15}" -timeout=120 -max_len=2048 \
+    -artifact_prefix="$TMPDIR/fuzz/$name-" "$TMPDIR/fuzz/$name" "$corpus" >"$TMPDIR/fuzz/$name.log" 2>&1 || {
+    tail -n 40 "$TMPDIR/fuzz/$name.log"
+    return 1
+  }
+  echo "$name: $(grep -o '^Done [0-9]* runs' "$TMPDIR/fuzz/$name.log")"
+}
+
 title "Packages"
 "$source_dir/scripts/setup.sh" build engine story test
 title "Build"
@@ -92,6 +115,7 @@ if (($# == 0)); then
   step "Format" check_format
   step "clang-tidy" check_tidy
   step "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer" check_sanitized
+  step "Fuzzers" check_fuzzers
 fi
 
 title "Done"
