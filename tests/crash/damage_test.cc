@@ -242,7 +242,7 @@ TEST_P(DamageTest, ACheckOfASoundStoreFindsNothing) {
 
 TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
   const uint64_t first = NumberFromEnvironment("REWIND_SEED", 1);
-  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 120);
+  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 80);
   const bool verbose = std::getenv("REWIND_VERBOSE") != nullptr;
   spdlog::set_level(verbose ? spdlog::level::info : spdlog::level::off);
   ASSERT_NO_FATAL_FAILURE(BuildBase(first));

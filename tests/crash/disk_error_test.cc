@@ -94,7 +94,7 @@ class DiskErrorTest : public ::testing::Test {
 
 TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
   const uint64_t seed = NumberFromEnvironment("REWIND_SEED", 1);
-  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 50);
+  const uint64_t count = NumberFromEnvironment("REWIND_OPS", 40);
   std::cout << "seed " << seed << std::endl;
   uint64_t failures = 0, reopened = 0;
   for (uint64_t n = 1; n <= count; ++n) {
