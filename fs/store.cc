@@ -21,14 +21,10 @@ uint64_t SystemClock() {
 }  // namespace
 
 void StoreImpl::Recover() {
-  std::error_code error;
-  std::filesystem::create_directories(root_, error);
-  if (error)
-    throw Refused(error.value(),
-                  "cannot make data root " + root_.string() + ": " + error.message());
+  MakeDataRoot(files_, root_);
   CheckIsOurs(root_);  // before anything is written there
   lock_.emplace(root_);
-  const Superblock block = OpenSuperblock(root_);
+  const Superblock block = OpenSuperblock(files_, root_);
   const auto clock_state = clock_file_.Read();
   if (clock_state) clock_.Observe(clock_state->floor);
   clock_file_.Write({clock_.last(), false});
@@ -36,7 +32,8 @@ void StoreImpl::Recover() {
   files_->MakeDirectory(root_ / "journal");
   segments_ = std::make_unique<SegmentReader>(files_, root_ / "journal");
   pool_ = std::make_unique<SegmentPool>(files_, root_ / "free", max_segment_bytes_);
-  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }});
+  index_ =
+      Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }, index_tuning_});
   // An index that was lost is made again from the journals.
   const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
   context_ = {files_,
@@ -95,7 +92,7 @@ void StoreImpl::RemoveLeftovers() {
     spdlog::info("removing what is left of unfinished timeline {}", id);
     index_->DropTimeline(static_cast<TimelineId>(id));
     index_->Flush();  // the number will be used again
-    std::filesystem::remove_all(root_ / "journal" / name);
+    files_->RemoveWithFiles(root_ / "journal" / name);
   }
 }
 

@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "fs/file.h"
 #include "fs/record.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -28,30 +27,38 @@ constexpr const char* kMagic = "rewind";
 constexpr uint64_t kBallastBytes = 32 << 20;
 constexpr size_t kClockBytes = 8 + 1 + 4;
 
-void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
-  FileLayer* files = FileLayer::Posix();
+void WriteDurably(FileLayer* files, const std::filesystem::path& path, const std::string& bytes) {
   const std::filesystem::path temporary = path.string() + ".new";
   const auto file = files->Open(temporary, FileLayer::Mode::kCreate);
   const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
   file->WriteAt({&part, 1}, 0);
   file->SyncData();
-  std::filesystem::rename(temporary, path);
+  files->Rename(temporary, path);
   files->SyncDirectory(path.parent_path());
 }
 
-Superblock MakeStore(const std::filesystem::path& root) {
+Superblock MakeStore(FileLayer* files, const std::filesystem::path& root) {
   std::filesystem::permissions(root, std::filesystem::perms::owner_all);  // all files are in it
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
   WriteDurably(
-      root / kSuperblockName,
+      files, root / kSuperblockName,
       json{{"magic", kMagic}, {"format", block.format}, {"name_seed", block.name_seed}}.dump() +
           "\n");
   return block;
 }
 
 }  // namespace
+
+void MakeDataRoot(FileLayer* files, const std::filesystem::path& root) {
+  std::error_code error;
+  if (std::filesystem::exists(root, error)) return;
+  const std::filesystem::path parent = root.has_parent_path() ? root.parent_path() : ".";
+  MakeDataRoot(files, parent);
+  files->MakeDirectory(root);
+  files->SyncDirectory(parent);
+}
 
 void CheckIsOurs(const std::filesystem::path& root) {
   if (std::filesystem::exists(root / kSuperblockName)) return;
@@ -65,9 +72,9 @@ void CheckIsOurs(const std::filesystem::path& root) {
   }
 }
 
-Superblock OpenSuperblock(const std::filesystem::path& root) {
+Superblock OpenSuperblock(FileLayer* files, const std::filesystem::path& root) {
   std::ifstream in(root / kSuperblockName);
-  if (!in) return MakeStore(root);
+  if (!in) return MakeStore(files, root);
   try {
     const json parsed = json::parse(in);
     if (parsed.at("magic") != kMagic)
@@ -131,9 +138,8 @@ void ClockFile::Write(State state) {
   PutFixed<uint64_t>(&bytes, state.floor.ns);
   bytes.push_back(state.clean ? 1 : 0);
   PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
-  const auto file =
-      FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
-                                                                     : FileLayer::Mode::kCreate);
+  const auto file = files_->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
+                                                                       : FileLayer::Mode::kCreate);
   const iovec part{bytes.data(), bytes.size()};
   file->WriteAt({&part, 1}, 0);  // within one sector: old or new, never between
   file->SyncData();

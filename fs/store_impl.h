@@ -31,7 +31,8 @@ class StoreImpl : public Store {
       : root_(std::move(options.root)),
         files_(options.files != nullptr ? options.files : FileLayer::Posix()),
         clock_(std::move(options.wall_clock)),
-        clock_file_(root_ / "clock"),
+        clock_file_(files_, root_ / "clock"),
+        index_tuning_(std::move(options.index)),
         max_segment_bytes_(options.max_segment_bytes),
         defaults_(std::move(options.defaults)),
         collector_options_(options.collector),
@@ -166,6 +167,7 @@ class StoreImpl : public Store {
   InstantClock clock_;
   std::mutex clock_file_mutex_;
   ClockFile clock_file_;
+  const IndexTuning index_tuning_;
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;
   std::unique_ptr<SegmentPool> pool_;

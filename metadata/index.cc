@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -16,7 +18,6 @@
 namespace rw {
 namespace {
 
-constexpr size_t kMemtableBytes = 32 << 20;
 constexpr size_t kBlockCacheBytes = 64 << 20;
 constexpr size_t kScanReadaheadBytes = 256 << 10;
 // A crash replays at most about this much journal.
@@ -73,7 +74,8 @@ class RocksCursor : public Index::Cursor {
 
 class RocksIndex : public Index {
  public:
-  RocksIndex(std::unique_ptr<rocksdb::DB> db, uint64_t name_seed) : db_(std::move(db)) {
+  RocksIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, uint64_t name_seed)
+      : env_(std::move(env)), db_(std::move(db)) {
     name_seed_ = name_seed;
     write_options_.disableWAL = true;
   }
@@ -218,6 +220,7 @@ class RocksIndex : public Index {
     }
   }
 
+  std::unique_ptr<rocksdb::Env> env_;  // null: the default one
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::WriteOptions write_options_;
   std::atomic<uint64_t> unflushed_bytes_{0};
@@ -227,7 +230,7 @@ class RocksIndex : public Index {
 rocksdb::Options RocksOptions(const Index::Options& options) {
   rocksdb::Options rocks;
   rocks.create_if_missing = true;
-  rocks.write_buffer_size = kMemtableBytes;
+  rocks.write_buffer_size = options.tuning.memtable_bytes;
   rocks.max_write_buffer_number = 4;
   rocks.max_background_jobs = 2;
   rocks.compression = rocksdb::kLZ4Compression;
@@ -260,9 +263,16 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
 }  // namespace
 
 std::unique_ptr<Index> Index::Open(const Options& options) {
+  rocksdb::Options rocks = RocksOptions(options);
+  std::unique_ptr<rocksdb::Env> env;
+  if (options.tuning.files != nullptr) {
+    env = rocksdb::NewCompositeEnv(options.tuning.files);
+    rocks.env = env.get();
+  }
   rocksdb::DB* db = nullptr;
-  Check(rocksdb::DB::Open(RocksOptions(options), options.path.string(), &db));
-  return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed);
+  Check(rocksdb::DB::Open(rocks, options.path.string(), &db));
+  return std::make_unique<RocksIndex>(std::move(env), std::unique_ptr<rocksdb::DB>(db),
+                                      options.name_seed);
 }
 
 std::optional<Covered> Index::FindCovered(TimelineId timeline) {

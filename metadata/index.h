@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "metadata/index_tuning.h"
 #include "metadata/keys.h"
 #include "metadata/mutation.h"
 
@@ -58,6 +59,7 @@ class Index {
     std::filesystem::path path;
     uint64_t name_seed = 0;              // for NameCookie
     std::function<void()> before_flush;  // called from RocksDB's threads; must not throw
+    IndexTuning tuning{};
   };
   struct Version {
     Instant at;

@@ -44,6 +44,9 @@ class WatchedFiles : public FileLayer {
   void Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
     Posix()->Rename(from, to);
   }
+  void RemoveDirectory(const std::filesystem::path& path) override {
+    Posix()->RemoveDirectory(path);
+  }
   void MakeDirectory(const std::filesystem::path& path) override { Posix()->MakeDirectory(path); }
   void SyncDirectory(const std::filesystem::path& path) override { Posix()->SyncDirectory(path); }
   std::vector<std::string> List(const std::filesystem::path& path) override {
