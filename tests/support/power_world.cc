@@ -64,6 +64,23 @@ PowerWorld::PowerWorld(uint64_t seed, const PowerProfile& profile)
   times_.emplace_back(0, clock_.now());
 }
 
+PowerWorld::PowerWorld(const PowerWorld& base)
+    : profile_(base.profile_),
+      random_(base.random_),
+      operations_(base.operations_),
+      directory_(FastDirectory()),
+      clock_(base.clock_.now()),
+      versions_(base.versions_),
+      synced_(base.synced_),
+      times_(base.times_),
+      nows_(base.nows_),
+      next_name_(base.next_name_) {
+  WriteImage(base.log_->base(), directory_.path() / "disk");
+  log_ = std::make_unique<DiskLog>(directory_.path() / "disk", base.log_->base());
+  files_ = std::make_unique<RecordingFiles>(log_.get());
+  for (const auto& twin : base.twins_) twins_.push_back(std::make_unique<Twin>(*twin));
+}
+
 PowerWorld::~PowerWorld() {
   for (const auto& twin : twins_) twin->volume.reset();
   store_.reset();

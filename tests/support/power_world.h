@@ -37,8 +37,9 @@ class PowerWorld {
  public:
   // The disk is empty.
   PowerWorld(uint64_t seed, const PowerProfile& profile);
+  // Goes on from what is on the disk of `base`, which was rebased and has not been opened since.
+  explicit PowerWorld(const PowerWorld& base);
   ~PowerWorld();
-  PowerWorld(const PowerWorld&) = delete;
   PowerWorld& operator=(const PowerWorld&) = delete;
 
   DiskLog& log() { return *log_; }
