@@ -32,8 +32,8 @@ void StoreImpl::Recover() {
   files_->MakeDirectory(root_ / "journal");
   segments_ = std::make_unique<SegmentReader>(files_, root_ / "journal");
   pool_ = std::make_unique<SegmentPool>(files_, root_ / "free", max_segment_bytes_);
-  index_ =
-      Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); }, index_tuning_});
+  index_ = Index::Open({root_ / "index", block.name_seed, [this] { SyncBeforeFlush(); },
+                        index_tuning_, [](const std::string& what) { spdlog::warn(what); }});
   // An index that was lost is made again from the journals.
   const bool clean = clock_state && clock_state->clean && index_->FindCovered(kControlTimeline);
   context_ = {files_,

@@ -4,7 +4,6 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
-#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -14,6 +13,7 @@
 #include <mutex>
 
 #include "metadata/coding.h"
+#include "metadata/index_files.h"
 
 namespace rw {
 namespace {
@@ -220,7 +220,7 @@ class RocksIndex : public Index {
     }
   }
 
-  std::unique_ptr<rocksdb::Env> env_;  // null: the default one
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::WriteOptions write_options_;
   std::atomic<uint64_t> unflushed_bytes_{0};
@@ -264,11 +264,12 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
 
 std::unique_ptr<Index> Index::Open(const Options& options) {
   rocksdb::Options rocks = RocksOptions(options);
-  std::unique_ptr<rocksdb::Env> env;
-  if (options.tuning.files != nullptr) {
-    env = rocksdb::NewCompositeEnv(options.tuning.files);
-    rocks.env = env.get();
-  }
+  const auto files = MakeIndexFiles(
+      options.tuning.files != nullptr ? options.tuning.files : rocksdb::FileSystem::Default());
+  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
+  rocks.env = env.get();
+  const auto cut = CutTornManifest(files.get(), options.path.string());
+  if (cut && options.repaired) options.repaired(*cut);
   rocksdb::DB* db = nullptr;
   Check(rocksdb::DB::Open(rocks, options.path.string(), &db));
   return std::make_unique<RocksIndex>(std::move(env), std::unique_ptr<rocksdb::DB>(db),

@@ -60,6 +60,8 @@ class Index {
     uint64_t name_seed = 0;              // for NameCookie
     std::function<void()> before_flush;  // called from RocksDB's threads; must not throw
     IndexTuning tuning{};
+    std::function<void(const std::string&)>
+        repaired{};  // told what had to be, in a line for the log
   };
   struct Version {
     Instant at;

@@ -126,6 +126,15 @@ class RecordingFileSystem : public rocksdb::FileSystemWrapper {
     });
   }
 
+  IOStatus Truncate(const std::string& path, size_t size, const IOOptions& options,
+                    IODebugContext* dbg) override {
+    return Record([&] {
+      const IOStatus status = target()->Truncate(path, size, options, dbg);
+      if (status.ok() && log_ != nullptr) log_->AddTruncate(log_->Relative(path), size);
+      return status;
+    });
+  }
+
   IOStatus CreateDir(const std::string& path, const IOOptions& options,
                      IODebugContext* dbg) override {
     return Record([&] {
@@ -180,10 +189,6 @@ class RecordingFileSystem : public rocksdb::FileSystemWrapper {
   IOStatus NewRandomRWFile(const std::string& /*path*/, const rocksdb::FileOptions& /*options*/,
                            std::unique_ptr<rocksdb::FSRandomRWFile>* /*result*/,
                            IODebugContext* /*dbg*/) override {
-    return IOStatus::NotSupported("not recorded");
-  }
-  IOStatus Truncate(const std::string& /*path*/, size_t /*size*/, const IOOptions& /*options*/,
-                    IODebugContext* /*dbg*/) override {
     return IOStatus::NotSupported("not recorded");
   }
   IOStatus LinkFile(const std::string& /*from*/, const std::string& /*to*/,
