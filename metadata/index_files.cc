@@ -94,7 +94,12 @@ std::optional<std::string> CutTornManifest(rocksdb::FileSystem* files,
   if (!rocksdb::ReadFileToString(files, path, &manifest).ok()) return std::nullopt;
   const size_t sound = SoundManifestBytes(manifest);
   if (sound == manifest.size() || sound == 0) return std::nullopt;
-  if (!files->Truncate(path, sound, {}, nullptr).ok()) return std::nullopt;
+  // RocksDB's file systems need not be able to truncate.
+  const std::string temporary = directory + "/000000.dbtmp";
+  if (!rocksdb::WriteStringToFile(files, rocksdb::Slice(manifest.data(), sound), temporary, true)
+           .ok() ||
+      !files->RenameFile(temporary, path, {}, nullptr).ok())
+    return std::nullopt;
   return path + ": the last " + std::to_string(manifest.size() - sound) +
          " bytes were torn and are cut off";
 }

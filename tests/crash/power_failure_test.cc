@@ -8,7 +8,7 @@
 // models; it is then written to, closed and looked at again; and the power fails once more while it
 // recovers. That the checks would notice is shown by running with each kind of sync left out.
 // REWIND_SEED repeats one seed, REWIND_OPS makes the recorded run longer, REWIND_STATES says how
-// many disks are tried for each seed.
+// many disks are tried for each seed, REWIND_KEEP where to leave a disk that failed.
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
@@ -84,7 +84,10 @@ std::string TryDisks(PowerWorld& world, uint64_t seed, uint64_t states, size_t* 
                               " events, of what was not synced " + NameOf(kind);
     const DiskImage image = disk.Fail(kind, random);
     std::string problem = world.Check(point, image, random);
-    if (!problem.empty()) return where + ": " + problem;
+    if (!problem.empty()) {
+      if (const char* keep = std::getenv("REWIND_KEEP")) WriteImage(image, keep);
+      return where + ": " + problem;
+    }
     if (!random.OneIn(8)) continue;
     const auto recovery = world.RecordRecovery(point, image);
     DiskModel second(*recovery);

@@ -91,10 +91,6 @@ uint32_t DiskLog::Open(const std::string& path, bool truncate) {
   return found->second;
 }
 
-void DiskLog::AddTruncate(const std::string& path, uint64_t size) {
-  Add({.kind = Kind::kResize, .file = names_.at(path), .path = path, .length = size});
-}
-
 void DiskLog::AddRename(const std::string& from, const std::string& to) {
   const auto found = names_.find(from);
   if (found == names_.end()) return;  // such as RocksDB's text log

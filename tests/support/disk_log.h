@@ -79,7 +79,6 @@ class DiskLog {
   void Add(DiskEvent event) { events_.push_back(std::move(event)); }
   uint32_t Open(const std::string& path, bool truncate);  // 0: it is not known
   uint32_t Create(const std::string& path);
-  void AddTruncate(const std::string& path, uint64_t size);
   void AddRename(const std::string& from, const std::string& to);
   void AddRemove(const std::string& path);
   void AddDirectory(const std::string& path, bool made);

@@ -126,15 +126,6 @@ class RecordingFileSystem : public rocksdb::FileSystemWrapper {
     });
   }
 
-  IOStatus Truncate(const std::string& path, size_t size, const IOOptions& options,
-                    IODebugContext* dbg) override {
-    return Record([&] {
-      const IOStatus status = target()->Truncate(path, size, options, dbg);
-      if (status.ok() && log_ != nullptr) log_->AddTruncate(log_->Relative(path), size);
-      return status;
-    });
-  }
-
   IOStatus CreateDir(const std::string& path, const IOOptions& options,
                      IODebugContext* dbg) override {
     return Record([&] {
