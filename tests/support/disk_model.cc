@@ -186,7 +186,9 @@ void DiskModel::SyncNames(const std::string& directory, size_t begun) {
   std::vector<size_t> left;
   for (const size_t i : pending_names_) {
     const DiskEvent& event = Event(i);
-    if (i < begun && ParentOf(event.path) == directory) {
+    // A rename is durable, on both sides, with the directory that it leads to.
+    const std::string& name = event.kind == Kind::kRename ? event.to : event.path;
+    if (i < begun && ParentOf(name) == directory) {
       ApplyName(event, &names_);
     } else {
       left.push_back(i);
