@@ -119,6 +119,10 @@ class PosixFileLayer : public FileLayer {
     if (rename(from.c_str(), to.c_str()) != 0) Throw("rename", from.string());
   }
 
+  void RemoveDirectory(const std::filesystem::path& path) override {
+    if (rmdir(path.c_str()) != 0 && errno != ENOENT) Throw("remove", path.string());
+  }
+
   void MakeDirectory(const std::filesystem::path& path) override {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) Throw("mkdir", path.string());
   }
@@ -148,6 +152,11 @@ class PosixFileLayer : public FileLayer {
 };
 
 }  // namespace
+
+void FileLayer::RemoveWithFiles(const std::filesystem::path& directory) {
+  for (const std::string& name : List(directory)) Remove(directory / name);
+  RemoveDirectory(directory);
+}
 
 FileLayer* FileLayer::Posix() {
   static PosixFileLayer layer;

@@ -1,5 +1,6 @@
-// The file layer under the journal: the few calls that reach the disk. Tests replace it to fail
-// calls and to take away what was not synced.
+// The file layer under all but the index: the few calls that reach the disk. Tests replace it to
+// fail calls and to take away what was not synced; the index has one of its own
+// (metadata/index.h).
 #pragma once
 
 #include <sys/uio.h>
@@ -34,12 +35,18 @@ class FileLayer {
   virtual ~FileLayer() = default;
   enum class Mode { kRead, kReadWrite, kCreate };  // kCreate: also truncates what is there
   virtual std::unique_ptr<File> Open(const std::filesystem::path& path, Mode mode) = 0;
-  virtual void Remove(const std::filesystem::path& path) = 0;
+  virtual void Remove(const std::filesystem::path& path) = 0;  // absent: fine
+  // Takes the place of what is there.
   virtual void Rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   virtual void MakeDirectory(
       const std::filesystem::path& path) = 0;  // mode 0700; there already: fine
+  virtual void RemoveDirectory(
+      const std::filesystem::path& path) = 0;  // which is empty; absent: fine
   virtual void SyncDirectory(const std::filesystem::path& path) = 0;
   virtual std::vector<std::string> List(const std::filesystem::path& path) = 0;  // absent: empty
+
+  // Of a directory that holds files only.
+  void RemoveWithFiles(const std::filesystem::path& directory);
 
   static FileLayer* Posix();  // the real one; never deleted
 };

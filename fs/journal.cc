@@ -55,14 +55,15 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
       directory_.parent_path());  // it must not vanish once its records are promised
   // Whatever is replayed goes into the index, which may not get ahead of the journal.
   if (!clean) SyncSegmentsFrom(from.segment);
-  JournalScanner scanner(files_, directory_, timeline_, from, after);
-  while (const auto record = scanner.Next()) replay(*record);
-  last_instant_ = scanner.last_instant();
+  // Before anything is replayed: the index would say next time that it covers what was replayed.
   const std::vector<uint32_t> numbers = ListSegments(files_, directory_);
   if (timeline_ != 0 && from.segment == 0 && !numbers.empty() && numbers.front() != 1) {
     throw Refused(EIO, "the index of journal " + directory_.string() +
                            " is lost, and the journal's beginning was collected");
   }
+  JournalScanner scanner(files_, directory_, timeline_, from, after);
+  while (const auto record = scanner.Next()) replay(*record);
+  last_instant_ = scanner.last_instant();
   const JournalPosition end = scanner.end();
   const bool sealed = scanner.sealed();
   if (scanner.LaterRecordsProveDamage()) {
@@ -325,6 +326,8 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
     file = BeginFile(path, header.number, record_bytes, &capacity);
     const iovec part = Part(encoded);
     file->WriteAt({&part, 1}, 0);
+    // A journal without its first segment was collected: a power failure must not leave one.
+    if (header.number == 1) files_->SyncDirectory(directory_);
   } catch (const Refused&) {
     if (file != nullptr)
       files_->Remove(path);  // nothing has happened: the operation can be tried again

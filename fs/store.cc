@@ -21,14 +21,10 @@ uint64_t SystemClock() {
 }  // namespace
 
 void StoreImpl::Recover() {
-  std::error_code error;
-  std::filesystem::create_directories(root_, error);
-  if (error)
-    throw Refused(error.value(),
-                  "cannot make data root " + root_.string() + ": " + error.message());
+  MakeDataRoot(files_, root_);
   CheckIsOurs(root_);  // before anything is written there
   lock_.emplace(root_);
-  name_seed_ = OpenSuperblock(root_).name_seed;
+  name_seed_ = OpenSuperblock(files_, root_).name_seed;
   const ClockFile::State state = clock_file_.Read().value_or(ClockFile::State{});
   clock_.Observe(state.floor);
   index_floor_ = state.index_sequence;
@@ -112,7 +108,7 @@ void StoreImpl::RemoveLeftovers() {
     spdlog::info("removing what is left of unfinished timeline {}", id);
     index_->DropTimeline(static_cast<TimelineId>(id));
     index_->Flush();  // the number will be used again
-    std::filesystem::remove_all(root_ / "journal" / name);
+    files_->RemoveWithFiles(root_ / "journal" / name);
   }
 }
 

@@ -16,6 +16,7 @@
 
 #include "fs/check.h"
 #include "metadata/catalog.h"
+#include "metadata/index_tuning.h"
 #include "metadata/instant.h"
 #include "metadata/retention.h"
 
@@ -48,8 +49,9 @@ struct StoreOptions {
   std::filesystem::path root;
   // The wall clock, in nanoseconds since the epoch. Replaced by tests; may step back and forth.
   std::function<uint64_t()> wall_clock;
-  // The file layer under the journals; null: the real one. Must outlive the store.
+  // The file layer under all but the index; null: the real one. Must outlive the store.
   FileLayer* files = nullptr;
+  IndexTuning index;
   uint64_t max_segment_bytes = 64 << 20;  // of journals; tests make them smaller
   RetentionSettings defaults;  // of volumes that say nothing else; see metadata/retention.h
   CollectorOptions collector;

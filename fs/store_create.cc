@@ -79,9 +79,12 @@ void StoreImpl::Create(const CreateRequest& request) {
 void StoreImpl::DiscardTimeline(TimelineId id) {
   segments_->Forget(id);
   index_->DropTimeline(id);
-  index_->Flush();          // the number will be used again
-  std::error_code ignored;  // the next start tries again
-  std::filesystem::remove_all(segments_->TimelineDirectory(id), ignored);
+  index_->Flush();  // the number will be used again
+  try {
+    files_->RemoveWithFiles(segments_->TimelineDirectory(id));
+  } catch (const Refused&) {
+    // The next start tries again.
+  }
 }
 
 void StoreImpl::MakeEmpty(const CreateRequest& request, VolumeRecord record) {
@@ -251,7 +254,7 @@ void StoreImpl::DeleteTimelineData(TimelineId id) {
   index_->Flush();
   // The files must not outlive the index's knowledge that they are gone, nor the other way round:
   // the catalog entry stays until both are.
-  std::filesystem::remove_all(segments_->TimelineDirectory(id));
+  files_->RemoveWithFiles(segments_->TimelineDirectory(id));
   context_.files->SyncDirectory(root_ / "journal");
   const std::lock_guard lock(catalog_mutex_);
   CatalogStore::Change change;

@@ -13,7 +13,6 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "fs/file.h"
 #include "fs/record.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -31,14 +30,13 @@ constexpr const char* kCopyName = "store.json.copy";
 constexpr size_t kClockBytes = 8 + 1 + 4;  // in the first stores; then there is more
 constexpr size_t kSequenceBytes = 8 + 4;
 
-void WriteDurably(const std::filesystem::path& path, const std::string& bytes) {
-  FileLayer* files = FileLayer::Posix();
+void WriteDurably(FileLayer* files, const std::filesystem::path& path, const std::string& bytes) {
   const std::filesystem::path temporary = path.string() + ".new";
   const auto file = files->Open(temporary, FileLayer::Mode::kCreate);
   const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
   file->WriteAt({&part, 1}, 0);
   file->SyncData();
-  std::filesystem::rename(temporary, path);
+  files->Rename(temporary, path);
   files->SyncDirectory(path.parent_path());
 }
 
@@ -49,23 +47,23 @@ uint32_t ChecksumOf(const Superblock& block) {
   return FrameChecksum(bytes, 0, 0);
 }
 
-void WriteSuperblock(const std::filesystem::path& root, const Superblock& block) {
+void WriteSuperblock(FileLayer* files, const std::filesystem::path& root, const Superblock& block) {
   const std::string text = json{{"magic", kMagic},
                                 {"format", block.format},
                                 {"name_seed", block.name_seed},
                                 {"checksum", ChecksumOf(block)}}
                                .dump() +
                            "\n";
-  WriteDurably(root / kCopyName, text);
-  WriteDurably(root / kSuperblockName, text);
+  WriteDurably(files, root / kCopyName, text);
+  WriteDurably(files, root / kSuperblockName, text);
 }
 
-Superblock MakeStore(const std::filesystem::path& root) {
+Superblock MakeStore(FileLayer* files, const std::filesystem::path& root) {
   std::filesystem::permissions(root, std::filesystem::perms::owner_all);  // all files are in it
   std::random_device random;
   Superblock block;
   block.name_seed = (uint64_t{random()} << 32 | random()) >> 1;
-  WriteSuperblock(root, block);
+  WriteSuperblock(files, root, block);
   return block;
 }
 
@@ -93,6 +91,15 @@ ReadBlock ReadSuperblock(const std::filesystem::path& path) {
 
 }  // namespace
 
+void MakeDataRoot(FileLayer* files, const std::filesystem::path& root) {
+  std::error_code error;
+  if (std::filesystem::exists(root, error)) return;
+  const std::filesystem::path parent = root.has_parent_path() ? root.parent_path() : ".";
+  MakeDataRoot(files, parent);
+  files->MakeDirectory(root);
+  files->SyncDirectory(parent);
+}
+
 void CheckIsOurs(const std::filesystem::path& root) {
   if (std::filesystem::exists(root / kSuperblockName)) return;
   if (std::filesystem::exists(root / "journal") && std::filesystem::exists(root / kCopyName))
@@ -108,10 +115,11 @@ void CheckIsOurs(const std::filesystem::path& root) {
   }
 }
 
-Superblock OpenSuperblock(const std::filesystem::path& root) {
+Superblock OpenSuperblock(FileLayer* files, const std::filesystem::path& root) {
   const bool first = std::filesystem::exists(root / kSuperblockName);
   const bool second = std::filesystem::exists(root / kCopyName);
-  if (!first && (!second || !std::filesystem::exists(root / "journal"))) return MakeStore(root);
+  if (!first && (!second || !std::filesystem::exists(root / "journal")))
+    return MakeStore(files, root);
   ReadBlock read;
   try {
     read = ReadSuperblock(root / kSuperblockName);
@@ -133,7 +141,7 @@ Superblock OpenSuperblock(const std::filesystem::path& root) {
     copy_is_sound = second && ReadSuperblock(root / kCopyName).checksummed;
   } catch (const Refused&) {
   }
-  if (!read.checksummed || !copy_is_sound) WriteSuperblock(root, read.block);
+  if (!read.checksummed || !copy_is_sound) WriteSuperblock(files, root, read.block);
   return read.block;
 }
 
@@ -189,9 +197,8 @@ void ClockFile::Write(State state) {
   PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
   PutFixed<uint64_t>(&bytes, state.index_sequence);
   PutFixed<uint32_t>(&bytes, FrameChecksum(bytes, 0, 0));
-  const auto file =
-      FileLayer::Posix()->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
-                                                                     : FileLayer::Mode::kCreate);
+  const auto file = files_->Open(path_, std::filesystem::exists(path_) ? FileLayer::Mode::kReadWrite
+                                                                       : FileLayer::Mode::kCreate);
   const iovec part{bytes.data(), bytes.size()};
   file->WriteAt({&part, 1}, 0);  // within one sector: old or new, never between
   file->SyncData();

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "fs/file.h"
 #include "metadata/instant.h"
 
 namespace rw {
@@ -19,12 +20,16 @@ struct Superblock {
   uint64_t name_seed = 0;
 };
 
+// The data root and the directories that it lies in, where they are absent; durable when it
+// returns.
+void MakeDataRoot(FileLayer* files, const std::filesystem::path& root);
+
 // Throws Refused(ENOTEMPTY) if the directory holds what is not rewind's. Writes nothing.
 void CheckIsOurs(const std::filesystem::path& root);
 
 // Under the root's lock. Reads the superblock, or makes a new store in an empty directory. Throws
 // Refused: ENOTEMPTY, EPROTONOSUPPORT, EIO.
-Superblock OpenSuperblock(const std::filesystem::path& root);
+Superblock OpenSuperblock(FileLayer* files, const std::filesystem::path& root);
 
 // Held as long as the object lives. Throws Refused(EBUSY) if another process holds it.
 class RootLock {
@@ -62,12 +67,13 @@ class ClockFile {
     // The index has come at least so far (Index::LastSequence); 0: not known.
     uint64_t index_sequence = 0;
   };
-  explicit ClockFile(std::filesystem::path path) : path_(std::move(path)) {}
+  ClockFile(FileLayer* files, std::filesystem::path path) : files_(files), path_(std::move(path)) {}
 
   std::optional<State> Read() const;  // nothing if absent or torn
   void Write(State state);            // durable when it returns
 
  private:
+  FileLayer* files_;
   std::filesystem::path path_;
 };
 

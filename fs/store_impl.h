@@ -35,7 +35,8 @@ class StoreImpl : public Store {
       : root_(std::move(options.root)),
         files_(options.files != nullptr ? options.files : FileLayer::Posix()),
         clock_(std::move(options.wall_clock)),
-        clock_file_(root_ / "clock"),
+        clock_file_(files_, root_ / "clock"),
+        index_tuning_(std::move(options.index)),
         max_segment_bytes_(options.max_segment_bytes),
         defaults_(std::move(options.defaults)),
         collector_options_(options.collector),
@@ -192,6 +193,7 @@ class StoreImpl : public Store {
   uint64_t name_seed_ = 0;
   uint64_t index_floor_ = 0;  // guarded by clock_file_mutex_
   std::atomic<bool> index_damaged_{false};
+  const IndexTuning index_tuning_;
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;
   std::unique_ptr<SegmentPool> pool_;

@@ -57,7 +57,8 @@ std::pair<std::string, std::string> LostHeadNames(std::string from, std::string 
 
 std::unique_ptr<Index> StoreImpl::OpenIndexIn(const stdfs::path& directory) {
   auto index = Index::Open({directory, name_seed_, [this] { SyncBeforeFlush(); },
-                            [this](const std::string& what) { SawDamage(what); }});
+                            [this](const std::string& what) { SawDamage(what); }, index_tuning_,
+                            [](const std::string& what) { spdlog::warn(what); }});
   context_.index = index.get();
   return index;
 }

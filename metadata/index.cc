@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -12,11 +13,11 @@
 #include <mutex>
 
 #include "metadata/coding.h"
+#include "metadata/index_files.h"
 
 namespace rw {
 namespace {
 
-constexpr size_t kMemtableBytes = 32 << 20;
 constexpr size_t kBlockCacheBytes = 64 << 20;
 constexpr size_t kScanReadaheadBytes = 256 << 10;
 // A crash replays at most about this much journal.
@@ -117,9 +118,9 @@ class RocksCursor : public Index::Cursor {
 
 class RocksIndex : public Index {
  public:
-  RocksIndex(std::unique_ptr<rocksdb::DB> db, uint64_t name_seed,
+  RocksIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, uint64_t name_seed,
              std::shared_ptr<DamageWatch> watch)
-      : db_(std::move(db)), watch_(std::move(watch)) {
+      : env_(std::move(env)), db_(std::move(db)), watch_(std::move(watch)) {
     name_seed_ = name_seed;
     write_options_.disableWAL = true;
     const std::string all(1, static_cast<char>(KeyType::kLost));
@@ -291,6 +292,7 @@ class RocksIndex : public Index {
     }
   }
 
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::shared_ptr<DamageWatch> watch_;
   std::atomic<bool> compaction_stopped_{false};
@@ -304,7 +306,7 @@ rocksdb::Options RocksOptions(const Index::Options& options,
                               const std::shared_ptr<DamageWatch>& watch) {
   rocksdb::Options rocks;
   rocks.create_if_missing = true;
-  rocks.write_buffer_size = kMemtableBytes;
+  rocks.write_buffer_size = options.tuning.memtable_bytes;
   rocks.max_write_buffer_number = 4;
   rocks.max_background_jobs = 2;
   rocks.compression = rocksdb::kLZ4Compression;
@@ -337,13 +339,20 @@ rocksdb::Options RocksOptions(const Index::Options& options,
 }  // namespace
 
 std::unique_ptr<Index> Index::Open(const Options& options) {
-  rocksdb::DB* db = nullptr;
   const auto watch = std::make_shared<DamageWatch>(options.on_damage);
-  const rocksdb::Status status =
-      rocksdb::DB::Open(RocksOptions(options, watch), options.path.string(), &db);
+  rocksdb::Options rocks = RocksOptions(options, watch);
+  const auto files = MakeIndexFiles(
+      options.tuning.files != nullptr ? options.tuning.files : rocksdb::FileSystem::Default());
+  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
+  rocks.env = env.get();
+  const auto cut = CutTornManifest(files.get(), options.path.string());
+  if (cut && options.repaired) options.repaired(*cut);
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(rocks, options.path.string(), &db);
   if (status.IsPathNotFound()) throw IndexDamaged("index: " + status.ToString());
   Check(status);
-  return std::make_unique<RocksIndex>(std::unique_ptr<rocksdb::DB>(db), options.name_seed, watch);
+  return std::make_unique<RocksIndex>(std::move(env), std::unique_ptr<rocksdb::DB>(db),
+                                      options.name_seed, watch);
 }
 
 std::optional<Covered> Index::FindCovered(TimelineId timeline) {

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "metadata/index_tuning.h"
 #include "metadata/keys.h"
 #include "metadata/lost_ranges.h"
 #include "metadata/mutation.h"
@@ -70,7 +71,10 @@ class Index {
     std::function<void()> before_flush;  // called from RocksDB's threads; must not throw
     // Called once, from any thread, when something is met that does not check out. Whoever reads it
     // gets IndexDamaged; everything else goes on, but the index is not compacted any more.
-    std::function<void(const std::string& what)> on_damage;
+    std::function<void(const std::string& what)> on_damage{};
+    IndexTuning tuning{};
+    std::function<void(const std::string&)>
+        repaired{};  // told what had to be, in a line for the log
   };
   struct Version {
     Instant at;

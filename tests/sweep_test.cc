@@ -65,8 +65,9 @@ class SweepTest : public ::testing::TestWithParam<uint64_t> {
  protected:
   SweepTest() : random_(GetParam()) {
     std::printf("REWIND_SEED=%" PRIu64 "\n", GetParam());
-    index_ = std::make_unique<WatchedIndex>(Index::Open({temp_.path() / "index", 7, {}, {}}),
-                                            [this] { ExpectKeptUnchanged(); });
+    index_ =
+        std::make_unique<WatchedIndex>(Index::Open({temp_.path() / "index", 7, {}, {}, {}, {}}),
+                                       [this] { ExpectKeptUnchanged(); });
   }
 
   std::vector<View::Link> ChainAt(TimelineId timeline, Instant at) const {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -32,6 +33,13 @@ class FaultyFiles : public FileLayer {
     return std::make_unique<FaultyFile>(this, Posix()->Open(path, mode));
   }
   void Remove(const std::filesystem::path& path) override { Posix()->Remove(path); }
+  void Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    Count(false);
+    Posix()->Rename(from, to);
+  }
+  void RemoveDirectory(const std::filesystem::path& path) override {
+    Posix()->RemoveDirectory(path);
+  }
   void MakeDirectory(const std::filesystem::path& path) override {
     Count(false);
     Posix()->MakeDirectory(path);
@@ -53,7 +61,8 @@ class FaultyFiles : public FileLayer {
       try {
         disk_->Count(false);
       } catch (const Refused&) {
-        file_->WriteAt(parts.first(1), offset);  // a part of it gets there
+        file_->WriteAt(parts.first(std::min<size_t>(2, parts.size())),
+                       offset);  // a part of it gets there
         throw;
       }
       file_->WriteAt(parts, offset);
