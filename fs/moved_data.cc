@@ -1,5 +1,7 @@
 #include "fs/moved_data.h"
 
+#include <algorithm>
+
 #include "fs/segment.h"
 #include "metadata/refused.h"
 
@@ -11,8 +13,9 @@ std::shared_ptr<Journal> MovedData::JournalOf(TimelineId timeline) {
   if (journal != nullptr) return journal;
   const auto directory = context_.segments->TimelineDirectory(timeline);
   const std::vector<uint32_t> numbers = ListMovedSegments(context_.files, directory);
-  journal = std::make_shared<Journal>(context_.files, directory, timeline,
-                                      numbers.empty() ? kFirstMovedSegment - 1 : numbers.back());
+  uint32_t& last = last_.try_emplace(timeline, kFirstMovedSegment - 1).first->second;
+  if (!numbers.empty()) last = std::max(last, numbers.back());
+  journal = std::make_shared<Journal>(context_.files, directory, timeline, last);
   journal->LimitSegments(context_.max_segment_bytes);
   journal->UsePool(context_.pool);
   return journal;
@@ -48,7 +51,10 @@ void MovedData::End() {
     try {
       journal->End();
       const std::lock_guard lock(mutex_);
+      last_[timeline] = journal->end().segment;
       journals_.erase(timeline);
+      // After all references that were changed, so never without them.
+      context_.index->SetSettled(timeline, journal->end().segment);
     } catch (const Refused&) {
       failure = std::current_exception();
     }

@@ -29,7 +29,8 @@ class MovedData {
                            std::span<const char> data);
   // What was appended survives the machine when this returns.
   void Sync();
-  // The same, and what is appended later goes into other segments. A journal that fails stays: the
+  // The same, and what is appended later goes into other segments; those until now are settled, as
+  // all references to them are in the index. A journal that fails stays: the
   // index may refer to what it holds, so nothing is moved to it until the store is opened again.
   void End();
 
@@ -40,6 +41,9 @@ class MovedData {
   const StoreContext context_;
   std::mutex mutex_;  // guards what follows
   std::map<TimelineId, std::shared_ptr<Journal>> journals_;
+  // The last numbers that were used. None is used again while the store is open: who remembers a
+  // place has to find its segment gone, and not another.
+  std::map<TimelineId, uint32_t> last_;
 };
 
 }  // namespace rw

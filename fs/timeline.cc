@@ -48,7 +48,22 @@ void Timeline::Replay(const ScannedRecord& scanned) {
   where.first_frame = scanned.position.offset + scanned.header.frames_offset();
   where.bytes = scanned.next.offset - scanned.position.offset;
   body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
+  KeepUnsettled(body.mutations.chunks);
   Apply(scanned.header.type, scanned.header.instant, body, where);
+}
+
+// A head knew of moved data, and the index does not: what the range's first instant sees is where it
+// was before. Such segments count as half emptied, so that they are looked for everywhere before they go.
+void Timeline::KeepUnsettled(const std::vector<ChunkMutation>& chunks) {
+  for (const ChunkMutation& m : chunks) {
+    for (const Extent& extent : m.version.extents) {
+      if (extent.segment < kFirstMovedSegment || extent.segment == Extent::kThisRecord) continue;
+      const auto [settled, asked] = settled_.try_emplace(extent.timeline);
+      if (asked) settled->second = context_.index->FindSettled(extent.timeline);
+      if (extent.segment > settled->second && unsettled_.insert({extent.timeline, extent.segment}).second)
+        context_.index->Rewrite({{EmptyingKey(extent.timeline, extent.segment), ""}});
+    }
+  }
 }
 
 void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,

@@ -91,6 +91,7 @@ class Timeline {
   bool pending() const { return pending_.has_value(); }
 
  private:
+  void KeepUnsettled(const std::vector<ChunkMutation>& chunks);
   void Replay(const ScannedRecord& record);
   void Apply(RecordType type, Instant at, const RecordBody& body, const Journal::Appended& where);
 
@@ -104,6 +105,8 @@ class Timeline {
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;
+  std::map<TimelineId, uint32_t> settled_;  // while the journal is replayed
+  std::set<std::pair<TimelineId, uint32_t>> unsettled_;
   std::atomic<uint64_t> last_operation_{0};
   std::atomic<uint64_t> appended_bytes_{0};
   struct Pending {

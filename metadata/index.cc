@@ -228,7 +228,7 @@ class RocksIndex : public Index {
     rocksdb::WriteBatch batch;
     for (const KeyType type :
          {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
-          KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered}) {
+          KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered, KeyType::kSettled}) {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }
@@ -369,6 +369,21 @@ std::optional<Covered> Index::FindCovered(TimelineId timeline) {
   covered.last_operation = in.empty() ? covered.instant : Instant{in.Varint()};
   in.ExpectEnd();
   return covered;
+}
+
+uint32_t Index::FindSettled(TimelineId timeline) {
+  const auto value = Get(SettledKey(timeline));
+  if (!value) return 0;
+  Decoder in(*value);
+  const auto segment = in.Number<uint32_t>();
+  in.ExpectEnd();
+  return segment;
+}
+
+void Index::SetSettled(TimelineId timeline, uint32_t segment) {
+  std::string value;
+  PutVarint(&value, segment);
+  Rewrite({{SettledKey(timeline), value}}, {});
 }
 
 std::optional<Sample> Index::FindSample(TimelineId timeline, Instant at) {

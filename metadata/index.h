@@ -116,6 +116,9 @@ class Index {
   // The greatest inode number of which the timeline has a version; 0 if none.
   virtual Ino LastIno(TimelineId timeline) = 0;
   std::optional<Covered> FindCovered(TimelineId timeline);
+  // The last segment of the timeline's moved data to which all references are known; 0: none.
+  uint32_t FindSettled(TimelineId timeline);
+  void SetSettled(TimelineId timeline, uint32_t segment);
   std::optional<Sample> FindSample(TimelineId timeline, Instant at);  // the newest at or before it
 
   // Puts and ends entries of which no journal needs to know, all at once: what follows from others,

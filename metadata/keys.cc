@@ -65,6 +65,7 @@ std::string OrphanKey(TimelineId timeline, Ino ino) {
   return InoPrefix(KeyType::kOrphan, timeline, ino);
 }
 std::string CoveredKey(TimelineId timeline) { return TypePrefix(KeyType::kCovered, timeline); }
+std::string SettledKey(TimelineId timeline) { return TypePrefix(KeyType::kSettled, timeline); }
 std::string TimelineKey(TimelineId timeline) { return TypePrefix(KeyType::kTimeline, timeline); }
 std::string VolumeKey(std::string_view name) {
   return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);

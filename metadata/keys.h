@@ -27,6 +27,7 @@ enum class KeyType : char {
       'S',  // timeline, ~instant                 -> position and totals of a record, now and then
   kVolume = 'V',    // name                               -> JSON
   kEmptying = 'Q',  // timeline, segment                  -> empty: some references to it were moved
+  kSettled = 'U',   // timeline                  -> moved data's last segment that the index knows of
   kRemoved = 'R',   // volume                             -> JSON of a volume that was removed
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
@@ -49,6 +50,7 @@ std::string OrphanKey(TimelineId timeline, Ino ino);
 std::string CoveredKey(TimelineId timeline);
 std::string VolumeKey(std::string_view name);
 std::string EmptyingKey(TimelineId timeline, uint32_t segment);
+std::string SettledKey(TimelineId timeline);
 std::string RemovedKey(VolumeId volume);
 std::string TimelineKey(TimelineId timeline);
 std::string MarkKey(VolumeId volume, std::string_view label);
