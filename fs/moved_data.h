@@ -22,7 +22,8 @@ namespace rw {
 
 class MovedData {
  public:
-  explicit MovedData(const StoreContext& context) : context_(context) {}
+  // `context` must outlive this; its index may come later.
+  explicit MovedData(const StoreContext* context) : context_(*context) {}
 
   // A record of `data` in the timeline's directory; `owner` is whose they are.
   Journal::Appended Append(TimelineId timeline, const ChunkVersionKey& owner,
@@ -38,7 +39,7 @@ class MovedData {
   std::shared_ptr<Journal> JournalOf(TimelineId timeline);
   std::vector<std::shared_ptr<Journal>> Journals();
 
-  const StoreContext context_;
+  const StoreContext& context_;
   std::mutex mutex_;  // guards what follows
   std::map<TimelineId, std::shared_ptr<Journal>> journals_;
   // The last numbers that were used. None is used again while the store is open: who remembers a

@@ -46,8 +46,9 @@ void StoreImpl::Recover() {
                 if (collector_ != nullptr) collector_->Wake();
               }};
   files_->SyncDirectory(root_);
-  moved_data_ = std::make_unique<MovedData>(context_);
+  moved_data_ = std::make_unique<MovedData>(&context_);
   const bool clean = OpenIndex(state);
+  files_->SyncDirectory(root_);  // an index that nobody finds again is lost
   RecoverTimelines(clean);
   if (index_damaged_) {
     RebuildIndex("recovery met damage in it");

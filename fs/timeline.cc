@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "fs/segment.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -52,15 +53,17 @@ void Timeline::Replay(const ScannedRecord& scanned) {
   Apply(scanned.header.type, scanned.header.instant, body, where);
 }
 
-// A head knew of moved data, and the index does not: what the range's first instant sees is where it
-// was before. Such segments count as half emptied, so that they are looked for everywhere before they go.
+// A head knew of moved data, and the index does not: what the range's first instant sees is where
+// it was before. Such segments count as half emptied, so that they are looked for everywhere before
+// they go.
 void Timeline::KeepUnsettled(const std::vector<ChunkMutation>& chunks) {
   for (const ChunkMutation& m : chunks) {
     for (const Extent& extent : m.version.extents) {
       if (extent.segment < kFirstMovedSegment || extent.segment == Extent::kThisRecord) continue;
       const auto [settled, asked] = settled_.try_emplace(extent.timeline);
       if (asked) settled->second = context_.index->FindSettled(extent.timeline);
-      if (extent.segment > settled->second && unsettled_.insert({extent.timeline, extent.segment}).second)
+      if (extent.segment > settled->second &&
+          unsettled_.insert({extent.timeline, extent.segment}).second)
         context_.index->Rewrite({{EmptyingKey(extent.timeline, extent.segment), ""}});
     }
   }

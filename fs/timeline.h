@@ -3,10 +3,13 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
+#include <utility>
 
 #include "fs/journal.h"
 #include "fs/move_watch.h"

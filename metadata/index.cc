@@ -226,9 +226,9 @@ class RocksIndex : public Index {
 
   void DropTimeline(TimelineId timeline) override {
     rocksdb::WriteBatch batch;
-    for (const KeyType type :
-         {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
-          KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered, KeyType::kSettled}) {
+    for (const KeyType type : {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr,
+                               KeyType::kHeadName, KeyType::kHeadDir, KeyType::kOrphan,
+                               KeyType::kSample, KeyType::kCovered, KeyType::kSettled}) {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }

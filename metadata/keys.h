@@ -27,8 +27,8 @@ enum class KeyType : char {
       'S',  // timeline, ~instant                 -> position and totals of a record, now and then
   kVolume = 'V',    // name                               -> JSON
   kEmptying = 'Q',  // timeline, segment                  -> empty: some references to it were moved
-  kSettled = 'U',   // timeline                  -> moved data's last segment that the index knows of
-  kRemoved = 'R',   // volume                             -> JSON of a volume that was removed
+  kSettled = 'U',  // timeline                  -> moved data's last segment that the index knows of
+  kRemoved = 'R',  // volume                             -> JSON of a volume that was removed
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
   kCounters = 'G',  //                                    -> JSON
