@@ -27,7 +27,7 @@ class WatchedFiles : public FileLayer {
   std::atomic<int> syncs{0};
   std::atomic<int> writes_of_partial_pages{0};
   std::function<void(const std::string&)> before_write;  // gets the path; may throw
-  std::string fail_syncs_of;  // of paths that contain this, if not empty
+  std::string fail_syncs_of;                             // of paths that contain this, if not empty
 
   // How often paths that contain `part` were synced.
   int SyncsOf(const std::string& part) {
@@ -62,7 +62,8 @@ class WatchedFiles : public FileLayer {
       if (offset % 4096 != 0 || bytes % 4096 != 0) ++watch_->writes_of_partial_pages;
       if (watch_->fail_writes > 0) {
         --watch_->fail_writes;
-        file_->WriteAt(parts.first(std::min<size_t>(2, parts.size())), offset);  // a part of it gets there
+        file_->WriteAt(parts.first(std::min<size_t>(2, parts.size())),
+                       offset);  // a part of it gets there
         throw Refused(ENOSPC, "no space");
       }
       file_->WriteAt(parts, offset);
