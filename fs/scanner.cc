@@ -125,19 +125,11 @@ bool JournalScanner::LaterRecordsProveDamage() {
     if (number <= end.segment) continue;
     if (OpenSegment(number)) {
       if (SegmentProvesDamage(kSegmentHeaderBytes, end)) return true;
-    } else if (HeaderIsDamaged(number)) {
+    } else if (!HasZeroHeader(files_, directory_ / SegmentFileName(number))) {
       return true;
     }
   }
   return false;
-}
-
-bool JournalScanner::HeaderIsDamaged(uint32_t number) {
-  // A header fits a sector: a crash leaves all of it or zeros.
-  std::string header(kSegmentHeaderBytes, '\0');
-  const auto file = files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kRead);
-  header.resize(file->ReadAt(header, 0));
-  return std::any_of(header.begin(), header.end(), [](char c) { return c != 0; });
 }
 
 bool JournalScanner::SegmentProvesDamage(uint64_t from, JournalPosition end) {

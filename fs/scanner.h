@@ -49,7 +49,6 @@ class JournalScanner {
   std::string_view Fetch(uint64_t offset, uint64_t bytes);  // shorter at the end of the file
   std::optional<ScannedRecord> ReadRecord();
   bool FramesCheck(const RecordHeader& header, uint32_t first_frame);
-  bool HeaderIsDamaged(uint32_t number);
   bool SegmentProvesDamage(uint64_t from, JournalPosition end);
 
   FileLayer* files_;

@@ -71,6 +71,12 @@ std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path
   return numbers;
 }
 
+bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment) {
+  std::string header(kSegmentHeaderBytes, '\0');
+  header.resize(files->Open(segment, FileLayer::Mode::kRead)->ReadAt(header, 0));
+  return std::all_of(header.begin(), header.end(), [](char c) { return c == 0; });
+}
+
 std::filesystem::path SegmentReader::TimelineDirectory(TimelineId timeline) const {
   return root_ / std::to_string(timeline);
 }

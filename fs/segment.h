@@ -39,6 +39,10 @@ std::optional<uint32_t> ParseSegmentFileName(const std::string& name);
 // The numbers of the segments in a timeline's directory, in order.
 std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory);
 
+// What a crash leaves of a header that was being written: all of it or, as here, nothing, because
+// it fits a sector.
+bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment);
+
 struct Segment {
   SegmentHeader header;
   std::unique_ptr<File> file;

@@ -20,20 +20,15 @@ SegmentPool::SegmentPool(FileLayer* files, std::filesystem::path directory, uint
       continue;
     next_number_ = std::max(next_number_, number + 1);
     const uint64_t bytes = files_->Open(PathOf(number), FileLayer::Mode::kRead)->Size();
-    // One that was being freed, or begun, when the machine died.
-    if (bytes > segment_bytes_ || !HasZeroHeader(PathOf(number))) {
+    // Else it was being freed, or begun, when the machine died.
+    if (bytes > segment_bytes_ || bytes < kSegmentHeaderBytes ||
+        !HasZeroHeader(files_, PathOf(number))) {
       files_->Remove(PathOf(number));
       continue;
     }
     free_.push_back({number, bytes});
     bytes_ += bytes;
   }
-}
-
-bool SegmentPool::HasZeroHeader(const std::filesystem::path& path) {
-  std::string header(kSegmentHeaderBytes, '\xff');
-  files_->Open(path, FileLayer::Mode::kRead)->ReadAt(header, 0);
-  return std::all_of(header.begin(), header.end(), [](char c) { return c == 0; });
 }
 
 void SegmentPool::ZeroHeader(const std::filesystem::path& path) {

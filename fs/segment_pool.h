@@ -46,7 +46,6 @@ class SegmentPool {
     return directory_ / std::to_string(number);
   }
   std::optional<Entry> Reserve(uint64_t bytes);
-  bool HasZeroHeader(const std::filesystem::path& path);
   void ZeroHeader(const std::filesystem::path& path);
 
   FileLayer* files_;
