@@ -8,6 +8,7 @@ cache: reads marked "cold" follow drop_caches. Needs fio. Everything is made und
 /tmp) and removed at the end.
 """
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -61,6 +62,22 @@ class Daemon:
                 if line.startswith("VmRSS"):
                     return int(line.split()[1]) / 1024
         return 0
+
+
+@contextlib.contextmanager
+def daemon_of_its_own(binary, directory):
+    """A daemon, not yet started, in a new directory under `directory`; in the end nothing is left of either."""
+    work = tempfile.mkdtemp(prefix="rewind-bench-", dir=directory)
+    daemon = Daemon(os.path.abspath(binary), work)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:
+            left = [line.split()[1] for line in mounts if line.split()[1].startswith(work)]
+        for path in reversed(left):
+            subprocess.run(["umount", "-l", path], check=False)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def drop_caches():
@@ -211,17 +228,15 @@ def main():
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("figures: run as root: it mounts volumes and drops caches")
-    work = tempfile.mkdtemp(prefix="rewind-bench-", dir=arguments.dir)
-    daemon = Daemon(os.path.abspath(arguments.binary), work)
-    try:
+    with daemon_of_its_own(arguments.binary, arguments.dir) as daemon:
         daemon.start()
-        everything = {"comparison": compare(daemon, work, arguments.rounds, arguments.seconds), "history": {}}
+        everything = {"comparison": compare(daemon, daemon.work, arguments.rounds, arguments.seconds), "history": {}}
         print_comparison(everything["comparison"])
         for writes in arguments.writes:
             daemon.stop()
             before = index_bytes(daemon)
             daemon.start()
-            figures = history(daemon, work, writes)
+            figures = history(daemon, daemon.work, writes)
             daemon.stop()
             figures["index, bytes per write"] = (index_bytes(daemon) - before) / writes
             daemon.start()
@@ -232,13 +247,6 @@ def main():
         if arguments.json:
             with open(arguments.json, "w", encoding="utf-8") as out:
                 json.dump(everything, out, indent=1)
-    finally:
-        daemon.stop()
-        with open("/proc/self/mounts", encoding="utf-8") as mounts:
-            left = [line.split()[1] for line in mounts if line.split()[1].startswith(work)]
-        for path in reversed(left):
-            subprocess.run(["umount", "-l", path], check=False)
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

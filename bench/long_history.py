@@ -23,13 +23,11 @@ import random
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-from figures import Daemon, fio, run, timed
+from figures import daemon_of_its_own, fio, index_bytes, run, timed
 
 MIB = 1 << 20
 
@@ -108,16 +106,11 @@ def kept(daemon, options):
     fresh.umount()
     daemon.stop()
     index = os.path.join(daemon.root, "index")
-    before = daemon_index_bytes(daemon)
+    before = index_bytes(daemon)
     run("ldb", f"--db={index}", "compact", "--compression_type=lz4")
-    after = daemon_index_bytes(daemon)
+    after = index_bytes(daemon)
     print(f"  index, bytes per write: {before / written:.1f}, compacted {after / written:.1f}")
     daemon.start()
-
-
-def daemon_index_bytes(daemon):
-    path = os.path.join(daemon.root, "index")
-    return sum(os.path.getsize(os.path.join(path, name)) for name in os.listdir(path) if name.endswith(".sst"))
 
 
 def read_block(path, mib):
@@ -252,21 +245,12 @@ def main():
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("long_history: run as root: it mounts volumes")
-    work = tempfile.mkdtemp(prefix="rewind-bench-", dir=options.dir)
-    daemon = Daemon(os.path.abspath(options.binary), work)
-    try:
+    with daemon_of_its_own(options.binary, options.dir) as daemon:
         for part in options.only:
             daemon.start()
             parts[part](daemon, options)
             daemon.stop()
             shutil.rmtree(daemon.root)
-    finally:
-        daemon.stop()
-        with open("/proc/self/mounts", encoding="utf-8") as mounts:
-            left = [line.split()[1] for line in mounts if line.split()[1].startswith(work)]
-        for path in reversed(left):
-            subprocess.run(["umount", "-l", path], check=False)
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

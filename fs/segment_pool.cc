@@ -20,8 +20,9 @@ SegmentPool::SegmentPool(FileLayer* files, std::filesystem::path directory, uint
       continue;
     next_number_ = std::max(next_number_, number + 1);
     const uint64_t bytes = files_->Open(PathOf(number), FileLayer::Mode::kRead)->Size();
-    // One that was being freed, or begun, when the machine died.
-    if (bytes > segment_bytes_ || !HasZeroHeader(files_, PathOf(number))) {
+    // Else it was being freed, or begun, when the machine died.
+    if (bytes > segment_bytes_ || bytes < kSegmentHeaderBytes ||
+        !HasZeroHeader(files_, PathOf(number))) {
       files_->Remove(PathOf(number));
       continue;
     }

@@ -1,4 +1,4 @@
-// What a monitoring system may ask for: volumes and the disk in Prometheus' text format
+// What a monitoring system may ask for: figures of all volumes in Prometheus' text format
 // (https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4).
 #pragma once
 
@@ -10,7 +10,7 @@ class Volumes;
 
 inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-// Takes a few microseconds per volume. Thread-safe. A volume that goes meanwhile is left out.
+// Costs a Volumes::Status per volume. Thread-safe. A volume that goes meanwhile is left out.
 std::string MetricsText(Volumes& volumes);
 
 }  // namespace rw

@@ -5,12 +5,12 @@
 
 #include <map>
 #include <set>
-#include <thread>
 
 #include "fs/segment.h"
 #include "fs/store.h"
 #include "fs/volume.h"
 #include "metadata/refused.h"
+#include "tests/support/inode_numbers.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/random.h"
 #include "tests/support/temp_dir.h"
@@ -92,14 +92,7 @@ class CollectTest : public ::testing::Test {
     }
   }
   std::set<ino_t> FilesIn(const std::string& directory) {
-    std::set<ino_t> inos;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(temp_.path() / "root" / directory)) {
-      struct stat st {};
-      EXPECT_EQ(stat(entry.path().c_str(), &st), 0);
-      inos.insert(st.st_ino);
-    }
-    return inos;
+    return testing::InodeNumbersIn(temp_.path() / "root" / directory);
   }
 
   testing::TempDir temp_;

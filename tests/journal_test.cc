@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <fstream>
 #include <random>
@@ -12,6 +11,7 @@
 #include <thread>
 
 #include "metadata/refused.h"
+#include "tests/support/inode_numbers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/watched_files.h"
 
@@ -75,15 +75,6 @@ class JournalTest : public ::testing::Test {
       segments.push_back(temp_.path() / "3" / SegmentFileName(number));
     segments.pop_back();
     pool->Free(segments);
-  }
-  std::set<ino_t> InosIn(const std::filesystem::path& path) {
-    std::set<ino_t> inos;
-    for (const auto& entry : std::filesystem::directory_iterator(path)) {
-      struct stat st {};
-      EXPECT_EQ(stat(entry.path().c_str(), &st), 0);
-      inos.insert(st.st_ino);
-    }
-    return inos;
   }
 
   testing::TempDir temp_;
@@ -300,7 +291,7 @@ TEST_F(JournalTest, ASegmentThatIsUsedAgainShowsNothingOfWhatItHeld) {
     written_.clear();
     SegmentPool pool(&files_, temp_.path() / "free", kMinSegmentBytes);
     FillPool(&pool);
-    const std::set<ino_t> freed = InosIn(temp_.path() / "free");
+    const std::set<ino_t> freed = testing::InodeNumbersIn(temp_.path() / "free");
     ASSERT_GE(freed.size(), 3u);
     auto journal = Open();
     journal->LimitSegments(kMinSegmentBytes);
@@ -313,7 +304,7 @@ TEST_F(JournalTest, ASegmentThatIsUsedAgainShowsNothingOfWhatItHeld) {
         files_.Open(SegmentPath(end.segment), FileLayer::Mode::kRead)->ReadAt(before, 0);
       last = Append(journal.get(), 9000 + static_cast<size_t>(i) * 100);
     }
-    for (const ino_t ino : InosIn(directory())) EXPECT_TRUE(freed.contains(ino));
+    for (const ino_t ino : testing::InodeNumbersIn(directory())) EXPECT_TRUE(freed.contains(ino));
     journal.reset();
     Open();
     ExpectRecovered(static_cast<size_t>(records));
@@ -361,21 +352,21 @@ TEST_F(JournalTest, ThePoolKeepsWhatIsWorthItAndFits) {
   SegmentPool pool(&files_, temp_.path() / "free", kMinSegmentBytes);
   pool.Limit(2 * kMinSegmentBytes);
   FillPool(&pool);
-  EXPECT_EQ(InosIn(temp_.path() / "free").size(), 2u) << "no more than the limit";
+  EXPECT_EQ(testing::InodeNumbersIn(temp_.path() / "free").size(), 2u) << "no more than the limit";
   // A later run takes them up, but none that was being freed or begun.
   std::ofstream(temp_.path() / "free" / "99")
       << "the header of what it was" << std::string(70, 'x');
   SegmentPool later(&files_, temp_.path() / "free", kMinSegmentBytes);
-  EXPECT_EQ(InosIn(temp_.path() / "free").size(), 2u);
+  EXPECT_EQ(testing::InodeNumbersIn(temp_.path() / "free").size(), 2u);
   files_.MakeDirectory(directory());
   EXPECT_NE(later.Take(SegmentPath(1)), nullptr);
   later.Limit(0);
   EXPECT_EQ(later.Take(SegmentPath(2)), nullptr);
   EXPECT_EQ(count(), 1u);
-  EXPECT_TRUE(InosIn(temp_.path() / "free").empty());
+  EXPECT_TRUE(testing::InodeNumbersIn(temp_.path() / "free").empty());
   SegmentPool larger(&files_, temp_.path() / "free", 4 * kMinSegmentBytes);
   larger.Free({SegmentPath(1)});
-  EXPECT_TRUE(InosIn(temp_.path() / "free").empty()) << "too small to be worth it";
+  EXPECT_TRUE(testing::InodeNumbersIn(temp_.path() / "free").empty()) << "too small to be worth it";
   EXPECT_EQ(count(), 0u);
 }
 
