@@ -14,6 +14,8 @@ std::shared_ptr<Journal> MovedData::JournalOf(TimelineId timeline) {
   const auto directory = context_.segments->TimelineDirectory(timeline);
   const std::vector<uint32_t> numbers = ListMovedSegments(context_.files, directory);
   uint32_t& last = last_.try_emplace(timeline, kFirstMovedSegment - 1).first->second;
+  // What is settled says so of all numbers up to it.
+  last = std::max(last, context_.index->FindSettled(timeline));
   if (!numbers.empty()) last = std::max(last, numbers.back());
   journal = std::make_shared<Journal>(context_.files, directory, timeline, last);
   journal->LimitSegments(context_.max_segment_bytes);

@@ -31,8 +31,8 @@ class MovedData {
   // What was appended survives the machine when this returns.
   void Sync();
   // The same, and what is appended later goes into other segments; those until now are settled, as
-  // all references to them are in the index. A journal that fails stays: the
-  // index may refer to what it holds, so nothing is moved to it until the store is opened again.
+  // all references to them are in the index. A journal that fails stays: the index may refer to
+  // what it holds, so nothing is moved to it until the store is opened again.
   void End();
 
  private:

@@ -62,10 +62,8 @@ std::optional<uint32_t> ParseSegmentFileName(const std::string& name) {
   return number;
 }
 
-namespace {
-
-std::vector<uint32_t> ListNumbers(FileLayer* files, const std::filesystem::path& directory,
-                                  bool moved) {
+static std::vector<uint32_t> ListNumbers(FileLayer* files, const std::filesystem::path& directory,
+                                         bool moved) {
   std::vector<uint32_t> numbers;
   for (const std::string& name : files->List(directory)) {
     const auto number = ParseSegmentFileName(name);
@@ -74,8 +72,6 @@ std::vector<uint32_t> ListNumbers(FileLayer* files, const std::filesystem::path&
   std::sort(numbers.begin(), numbers.end());
   return numbers;
 }
-
-}  // namespace
 
 std::vector<uint32_t> ListSegments(FileLayer* files, const std::filesystem::path& directory) {
   return ListNumbers(files, directory, false);

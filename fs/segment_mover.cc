@@ -25,11 +25,12 @@ uint32_t FramePosition(const Extent& extent, uint32_t frame) {
 }  // namespace
 
 SegmentMover::SegmentMover(const StoreContext& context, MovedData* moved_data,
-                           std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
-                           OpenVolumes open_volumes)
+                           std::set<MoveWatch::SegmentKey> victims, bool hold,
+                           FindHome find_home, OpenVolumes open_volumes)
     : context_(context),
       moved_data_(moved_data),
       victims_(std::move(victims)),
+      hold_(hold),
       find_home_(std::move(find_home)),
       open_volumes_(std::move(open_volumes)) {
   context_.moves->Begin(victims_);
@@ -118,8 +119,14 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
     }
   }
   version.extents = std::move(redirected);
-  context_.index->Rewrite({{WithInstant(ChunkPrefix(key.timeline, key.ino, key.chunk), key.at),
-                            version.Encode(key.timeline)}});
+  Index::Entries entries;
+  for (const Extent& extent : version.extents) {
+    if (hold_ && written_.contains(SegmentOf(extent)) && held_.insert(SegmentOf(extent)).second)
+      entries.emplace_back(HeldKey(extent.timeline, extent.segment), EncodeHeldUntil(kInstantMax));
+  }
+  entries.emplace_back(WithInstant(ChunkPrefix(key.timeline, key.ino, key.chunk), key.at),
+                       version.Encode(key.timeline));
+  context_.index->Rewrite(entries);
   for (const auto& volume : open_volumes_()) volume->ForgetChunk(key.ino, key.chunk);
   moved_bytes_ += copied;
   return copied;
@@ -152,6 +159,7 @@ void SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Fr
   if (sound.empty()) return;
   const TimelineId home = find_home_(frames.front().extent.timeline);
   const Journal::Appended where = moved_data_->Append(home, key, data);
+  written_.insert({home, where.record.segment});
   for (size_t i = 0; i < sound.size(); ++i) {
     const Extent& extent = sound[i].extent;
     moved_[{SegmentOf(extent), FramePosition(extent, sound[i].number)}] = {

@@ -25,9 +25,11 @@ class SegmentMover {
   using OpenVolumes = std::function<std::vector<std::shared_ptr<ViewVolume>>()>;
 
   // `find_home` gives the timeline whose moved data a timeline's are to be (its own, unless it was
-  // absorbed), `open_volumes` all heads that are open.
+  // absorbed), `open_volumes` all heads that are open. `hold`: what is moved may have been copied
+  // before, for other references, by a run that did not come to its end; the segments that it goes
+  // to are held, until an instant that is not known yet.
   SegmentMover(const StoreContext& context, MovedData* moved_data,
-               std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
+               std::set<MoveWatch::SegmentKey> victims, bool hold, FindHome find_home,
                OpenVolumes open_volumes);
   ~SegmentMover();
   SegmentMover(const SegmentMover&) = delete;
@@ -68,10 +70,13 @@ class SegmentMover {
   StoreContext context_;
   MovedData* moved_data_;
   const std::set<MoveWatch::SegmentKey> victims_;
+  const bool hold_;
   FindHome find_home_;
   OpenVolumes open_volumes_;
   std::map<FrameKey, Place> moved_;  // where frames of the victims are now
   std::set<MoveWatch::SegmentKey> damaged_;
+  std::set<MoveWatch::SegmentKey> written_;  // where they are
+  std::set<MoveWatch::SegmentKey> held_;     // of these
   uint64_t moved_bytes_ = 0;
 };
 

@@ -55,6 +55,7 @@ void StoreImpl::Recover() {
     RecoverTimelines(false);
   }
   RemoveLeftovers();
+  DateHeld();
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
       collector_options_,

@@ -203,12 +203,13 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   // Of a segment that an earlier run began to empty, versions within the range may hold what the
   // range's first instant does not see there any more: no mark does not say that it is free.
   const std::set<MoveWatch::SegmentKey> emptying = FindEmptying();
+  const std::set<MoveWatch::SegmentKey> held = FindHeld(survey);
   std::vector<Candidate> victims;
   for (Candidate& candidate : survey.candidates) {
     const MoveWatch::SegmentKey key{candidate.timeline, candidate.segment};
     candidate.live_bytes = survey.live.LiveBytes(candidate.timeline, candidate.segment);
     kept_bytes += candidate.live_bytes;
-    if (damaged_segments_.contains(key)) continue;
+    if (damaged_segments_.contains(key) || held.contains(key)) continue;
     if (emptying.contains(key)) {
       victims.push_back(candidate);
     } else {
@@ -216,11 +217,12 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
     }
   }
   report.journal_bytes += Free(survey, dead);
+  const bool resumed = !victims.empty();
   const std::vector<Candidate> chosen = ChooseVictims(rest, kept_bytes, thorough);
   victims.insert(victims.end(), chosen.begin(), chosen.end());
   if (!victims.empty()) {
     std::vector<Candidate> emptied;
-    report.moved_bytes = MoveOut(victims, &emptied);
+    report.moved_bytes = MoveOut(victims, resumed, &emptied);
     report.journal_bytes += Free(survey, emptied);
   }
   LimitHistories(survey);
@@ -285,7 +287,42 @@ std::set<MoveWatch::SegmentKey> StoreImpl::FindEmptying() {
   return emptying;
 }
 
-uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
+// Held are segments that versions within a range may refer to although the range's first instant
+// does not see what they hold there: it sees another copy. Once all ranges begin later than those
+// versions, the marks tell about these segments what they tell about others.
+std::set<MoveWatch::SegmentKey> StoreImpl::FindHeld(const Survey& survey) {
+  std::set<MoveWatch::SegmentKey> held;
+  const std::vector<Index::Held> all = index_->ListHeld();
+  if (all.empty()) return held;
+  Instant begin = kInstantMax;
+  for (const auto& [id, timeline] : survey.timelines) {
+    const auto covered = index_->FindCovered(id);
+    const Instant from = timeline.kept->range_from();
+    if (!covered || covered->last_operation > from) begin = std::min(begin, from);
+  }
+  Index::Entries ended;
+  for (const Index::Held& one : all) {
+    if (one.until > begin) {
+      held.insert({one.timeline, one.segment});
+    } else {
+      ended.emplace_back(HeldKey(one.timeline, one.segment), std::nullopt);
+    }
+  }
+  index_->Rewrite(ended);
+  return held;
+}
+
+// Whatever may refer to them has been committed by now.
+void StoreImpl::DateHeld() {
+  Index::Entries dated;
+  for (const Index::Held& one : index_->ListHeld()) {
+    if (one.until == kInstantMax)
+      dated.emplace_back(HeldKey(one.timeline, one.segment), EncodeHeldUntil(clock_.Next()));
+  }
+  index_->Rewrite(dated);
+}
+
+uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
                             std::vector<Candidate>* emptied) {
   std::set<MoveWatch::SegmentKey> keys;
   Index::Entries begun;
@@ -295,7 +332,7 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
   }
   index_->Rewrite(begun);  // before the first reference is changed, so as durable as that
   SegmentMover mover(
-      context_, moved_data_.get(), keys,
+      context_, moved_data_.get(), keys, hold,
       [this](TimelineId id) {
         const std::lock_guard lock(catalog_mutex_);
         return AbsorberOf(id);
@@ -307,9 +344,11 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims,
         mover.Run([this] { return GoOn(); }, [this](uint64_t bytes) { collector_->Copied(bytes); });
   } catch (const Refused&) {
     moved_data_->End();  // what was moved until then is referred to
+    DateHeld();
     throw;
   }
   moved_data_->End();
+  DateHeld();
   for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
   if (complete) {
     for (const Candidate& victim : victims) {
@@ -353,8 +392,10 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
     segments_->Forget(timeline, segment);  // who has just opened it again
   DropSamples(survey, gone);
   Index::Entries ended;
-  for (const auto& [timeline, segment] : gone)
+  for (const auto& [timeline, segment] : gone) {
     ended.emplace_back(EmptyingKey(timeline, segment), std::nullopt);
+    ended.emplace_back(HeldKey(timeline, segment), std::nullopt);
+  }
   index_->Rewrite(ended);
   return bytes;
 }
@@ -613,7 +654,8 @@ CollectReport StoreImpl::Collect() {
       sum.versions += report.versions;
       sum.journal_bytes += report.journal_bytes;
       sum.moved_bytes += report.moved_bytes;
-      again = report.journal_bytes > 0 || collect_soon_ || !report.complete;
+      const bool gained = report.moved_bytes < report.journal_bytes / 10 * 9;
+      again = gained || collect_soon_ || !report.complete;
     });
   }
   return sum;

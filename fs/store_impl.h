@@ -126,7 +126,10 @@ class StoreImpl : public Store {
   std::vector<Candidate> ChooseVictims(std::vector<Candidate> rest, uint64_t kept_bytes,
                                        bool thorough) const;
   std::set<MoveWatch::SegmentKey> FindEmptying();
-  uint64_t MoveOut(const std::vector<Candidate>& victims, std::vector<Candidate>* emptied);
+  std::set<MoveWatch::SegmentKey> FindHeld(const Survey& survey);
+  void DateHeld();
+  uint64_t MoveOut(const std::vector<Candidate>& victims, bool hold,
+                   std::vector<Candidate>* emptied);
   uint64_t Free(const Survey& survey, const std::vector<Candidate>& freed);
   bool KeepTotals(const Survey& survey, const std::vector<Candidate>& freed);
   void DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone);

@@ -26,7 +26,7 @@ constexpr size_t kDerivedAtOnce = 512;
 
 constexpr KeyType kTimelineKeys[] = {KeyType::kInode,   KeyType::kName,   KeyType::kChunk,
                                      KeyType::kXattr,   KeyType::kSample, KeyType::kCovered,
-                                     KeyType::kEmptying};
+                                     KeyType::kEmptying, KeyType::kHeld};
 
 bool Exists(const stdfs::path& path) {
   std::error_code ignored;

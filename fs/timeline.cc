@@ -54,8 +54,7 @@ void Timeline::Replay(const ScannedRecord& scanned) {
 }
 
 // A head knew of moved data, and the index does not: what the range's first instant sees is where
-// it was before. Such segments count as half emptied, so that they are looked for everywhere before
-// they go.
+// it was before. Such segments are held.
 void Timeline::KeepUnsettled(const std::vector<ChunkMutation>& chunks) {
   for (const ChunkMutation& m : chunks) {
     for (const Extent& extent : m.version.extents) {
@@ -64,7 +63,8 @@ void Timeline::KeepUnsettled(const std::vector<ChunkMutation>& chunks) {
       if (asked) settled->second = context_.index->FindSettled(extent.timeline);
       if (extent.segment > settled->second &&
           unsettled_.insert({extent.timeline, extent.segment}).second)
-        context_.index->Rewrite({{EmptyingKey(extent.timeline, extent.segment), ""}});
+        context_.index->Rewrite(
+            {{HeldKey(extent.timeline, extent.segment), EncodeHeldUntil(kInstantMax)}});
     }
   }
 }

@@ -228,7 +228,8 @@ class RocksIndex : public Index {
     rocksdb::WriteBatch batch;
     for (const KeyType type : {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr,
                                KeyType::kHeadName, KeyType::kHeadDir, KeyType::kOrphan,
-                               KeyType::kSample, KeyType::kCovered, KeyType::kSettled}) {
+                               KeyType::kSample, KeyType::kCovered, KeyType::kSettled,
+                               KeyType::kHeld}) {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }
@@ -384,6 +385,26 @@ void Index::SetSettled(TimelineId timeline, uint32_t segment) {
   std::string value;
   PutVarint(&value, segment);
   Rewrite({{SettledKey(timeline), value}}, {});
+}
+
+std::vector<Index::Held> Index::ListHeld() {
+  std::vector<Held> held;
+  const std::string all(1, static_cast<char>(KeyType::kHeld));
+  const auto cursor = NewCursor(all, Purpose::kScan);
+  for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
+    const std::string_view key = cursor->key(), value = cursor->value();
+    if (key.size() != 1 + 4 + 4 || value.size() != sizeof(uint64_t))
+      throw Refused(EIO, "index: an entry of a held segment has a wrong size");
+    held.push_back({GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5),
+                    Instant{GetFixed<uint64_t>(value.data())}});
+  }
+  return held;
+}
+
+std::string EncodeHeldUntil(Instant until) {
+  std::string value;
+  PutFixed<uint64_t>(&value, until.ns);
+  return value;
 }
 
 std::optional<Sample> Index::FindSample(TimelineId timeline, Instant at) {

@@ -119,6 +119,14 @@ class Index {
   // The last segment of the timeline's moved data to which all references are known; 0: none.
   uint32_t FindSettled(TimelineId timeline);
   void SetSettled(TimelineId timeline, uint32_t segment);
+  // Segments that are not free although no kept instant before a range sees them: versions up to
+  // `until` may name them. kInstantMax: until an instant that is not known yet.
+  struct Held {
+    TimelineId timeline = 0;
+    uint32_t segment = 0;
+    Instant until;
+  };
+  std::vector<Held> ListHeld();
   std::optional<Sample> FindSample(TimelineId timeline, Instant at);  // the newest at or before it
 
   // Puts and ends entries of which no journal needs to know, all at once: what follows from others,
@@ -142,6 +150,7 @@ class Index {
   uint64_t name_seed_ = 0;
 };
 
+std::string EncodeHeldUntil(Instant until);
 std::string EncodeSample(const Sample& sample);
 Sample DecodeSample(std::string_view value, Instant at);
 

@@ -75,6 +75,11 @@ std::string EmptyingKey(TimelineId timeline, uint32_t segment) {
   PutBigEndian(&key, segment);
   return key;
 }
+std::string HeldKey(TimelineId timeline, uint32_t segment) {
+  std::string key = TypePrefix(KeyType::kHeld, timeline);
+  PutBigEndian(&key, segment);
+  return key;
+}
 std::string RemovedKey(VolumeId volume) {
   std::string key(1, static_cast<char>(KeyType::kRemoved));
   PutBigEndian(&key, volume);

@@ -28,6 +28,7 @@ enum class KeyType : char {
   kVolume = 'V',    // name                               -> JSON
   kEmptying = 'Q',  // timeline, segment                  -> empty: some references to it were moved
   kSettled = 'U',  // timeline                  -> moved data's last segment that the index knows of
+  kHeld = 'H',     // timeline, segment         -> instant until which versions may name it unseen
   kRemoved = 'R',  // volume                             -> JSON of a volume that was removed
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
@@ -51,6 +52,7 @@ std::string CoveredKey(TimelineId timeline);
 std::string VolumeKey(std::string_view name);
 std::string EmptyingKey(TimelineId timeline, uint32_t segment);
 std::string SettledKey(TimelineId timeline);
+std::string HeldKey(TimelineId timeline, uint32_t segment);
 std::string RemovedKey(VolumeId volume);
 std::string TimelineKey(TimelineId timeline);
 std::string MarkKey(VolumeId volume, std::string_view label);

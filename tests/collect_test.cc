@@ -156,6 +156,58 @@ TEST_F(CollectTest, ASegmentThatWasHalfEmptiedIsEmptiedAndNotFreed) {
   EXPECT_GE(interrupted, 2);
 }
 
+// Goal: a segment is not free while something within the range refers to it alone. Method: as
+// above, until the copy's data lie at a place of their own, as the run that moved the source's came
+// to no end; what else lies there leaves the range before the copy does.
+TEST_F(CollectTest, WhatOnlyTheRangeRefersToIsHeld) {
+  int interrupted = 0;
+  for (int failing = 1; failing <= 12; ++failing) {
+    StartAnew();
+    Create("v");
+    const Ino source = MakeFile("v", "source"), other = MakeFile("v", "other"),
+              copy = MakeFile("v", "copy"), noise = MakeFile("v", "noise");
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", source, piece);
+    WriteMuch("v", noise, 30);
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", other, piece);
+    WriteMuch("v", noise, 30);
+    clock_.Forward(20 * kMinute);
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", other, piece);
+    WriteMuch("v", noise, 8);
+    clock_.Forward(4 * kMinute);
+    Copy("v", source, copy);
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", source, piece);
+    WriteMuch("v", noise, 60);
+    clock_.Forward(5 * kMinute);
+    int writes = 0;
+    files_.before_write = [&](const std::string& path) {
+      if (path.find("/journal/1/") != path.npos && ++writes == failing)
+        throw Refused(EIO, "the disk fails this write");
+    };
+    try {
+      store_->Collect();
+    } catch (const Refused&) {
+      ++interrupted;
+      files_.before_write = {};
+      Open();
+      OpenVolume("v");
+    }
+    files_.before_write = {};
+    store_->Collect();
+    ExpectContents("after the next run, write " + std::to_string(failing));
+    clock_.Forward(2 * kMinute);  // the others' old data are nobody's now
+    WriteMuch("v", noise, 1);
+    store_->Collect();
+    ExpectContents("when they are alone, write " + std::to_string(failing));
+    clock_.Forward(20 * kMinute);
+    WriteMuch("v", noise, 60);
+    clock_.Forward(20 * kMinute);
+    store_->Collect();
+    ExpectContents("when the copy is what the range begins with, write " + std::to_string(failing));
+    if (HasFailure()) return;
+  }
+  EXPECT_GE(interrupted, 2);
+}
+
 // Goal: what is written while data are moved, from what was known before, is moved too. Method: a
 // clone shares its source's data; just when the first of them are moved, the clone is written to,
 // whose first version of a chunk says where all of it lies.

@@ -146,6 +146,7 @@ class ProcessKillTest : public ::testing::TestWithParam<std::tuple<uint64_t, boo
   TempDir dir_;
   KilledRun run_;
   uint64_t collected_until_ = 0;  // no collection began later
+  std::unique_ptr<Store> store_;  // outlives what is open of it, also when a check throws
   std::vector<std::unique_ptr<LoggedVolume>> volumes_;
   std::vector<Acknowledgement> log_;   // of all runs before
   std::vector<Acknowledgement> done_;  // of this run
@@ -158,16 +159,17 @@ TEST_P(ProcessKillTest, AcknowledgedOperationsSurvive) {
     SCOPED_TRACE("seed " + std::to_string(run_.seed) + ", kill " + std::to_string(run_.run));
     ASSERT_EQ(RunOnce(random), "");
     operations += done_.size();
-    auto store = Store::Open(OptionsOf(run_));
-    ASSERT_EQ(CheckVolumes(*store, random), "");
-    ASSERT_EQ(CheckMade(*store), "");
+    store_ = Store::Open(OptionsOf(run_));
+    ASSERT_EQ(CheckVolumes(*store_, random), "");
+    ASSERT_EQ(CheckMade(*store_), "");
     if (run_.collect) {
-      store->Collect();
+      store_->Collect();
       collected_until_ = SystemNanoseconds();
-      ASSERT_EQ(CheckTrees(*store, random), "");
-      ASSERT_EQ(CheckMade(*store), "");
+      ASSERT_EQ(CheckTrees(*store_, random), "");
+      ASSERT_EQ(CheckMade(*store_), "");
     }
-    RemoveMade(*store);
+    RemoveMade(*store_);
+    store_.reset();
     log_.insert(log_.end(), done_.begin(), done_.end());
   }
   std::cout << operations << " acknowledged operations, " << kKillsPerStore << " kills"
