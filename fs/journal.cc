@@ -154,14 +154,13 @@ void Journal::SyncSegmentsFrom(uint32_t first) {
 }
 
 void Journal::RemoveSegmentsAfter(uint32_t last) {
-  // They follow a torn record, or were just being made: nothing in them was kept.
-  bool removed = false;
-  for (const uint32_t number : ListSegments(files_, directory_)) {
-    if (number <= last) continue;
-    files_->Remove(directory_ / SegmentFileName(number));
-    removed = true;
+  // They follow a torn record, or were just being made: nothing in them was kept. The later ones go
+  // first, and for good: segments without those before them were left by a collection.
+  std::vector<uint32_t> numbers = ListSegments(files_, directory_);
+  for (; !numbers.empty() && numbers.back() > last; numbers.pop_back()) {
+    files_->Remove(directory_ / SegmentFileName(numbers.back()));
+    files_->SyncDirectory(directory_);
   }
-  if (removed) files_->SyncDirectory(directory_);
 }
 
 void Journal::EraseTornTail(uint32_t end) {

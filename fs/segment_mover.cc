@@ -25,8 +25,8 @@ uint32_t FramePosition(const Extent& extent, uint32_t frame) {
 }  // namespace
 
 SegmentMover::SegmentMover(const StoreContext& context, MovedData* moved_data,
-                           std::set<MoveWatch::SegmentKey> victims, bool hold,
-                           FindHome find_home, OpenVolumes open_volumes)
+                           std::set<MoveWatch::SegmentKey> victims, bool hold, FindHome find_home,
+                           OpenVolumes open_volumes)
     : context_(context),
       moved_data_(moved_data),
       victims_(std::move(victims)),

@@ -50,12 +50,13 @@ void StoreImpl::Recover() {
   const bool clean = OpenIndex(state);
   files_->SyncDirectory(root_);  // an index that nobody finds again is lost
   RecoverTimelines(clean);
+  DateHeld();
   if (index_damaged_) {
     RebuildIndex("recovery met damage in it");
     RecoverTimelines(false);
+    DateHeld();
   }
   RemoveLeftovers();
-  DateHeld();
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
       collector_options_,

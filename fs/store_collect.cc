@@ -308,18 +308,22 @@ std::set<MoveWatch::SegmentKey> StoreImpl::FindHeld(const Survey& survey) {
       ended.emplace_back(HeldKey(one.timeline, one.segment), std::nullopt);
     }
   }
-  index_->Rewrite(ended);
+  if (!ended.empty()) index_->Rewrite(ended);
   return held;
 }
 
-// Whatever may refer to them has been committed by now.
+// Whatever may refer to them has been committed by now. Those without an instant stay held.
 void StoreImpl::DateHeld() {
-  Index::Entries dated;
-  for (const Index::Held& one : index_->ListHeld()) {
-    if (one.until == kInstantMax)
-      dated.emplace_back(HeldKey(one.timeline, one.segment), EncodeHeldUntil(clock_.Next()));
+  try {
+    Index::Entries dated;
+    for (const Index::Held& one : index_->ListHeld()) {
+      if (one.until == kInstantMax)
+        dated.emplace_back(HeldKey(one.timeline, one.segment), EncodeHeldUntil(clock_.Next()));
+    }
+    if (!dated.empty()) index_->Rewrite(dated);
+  } catch (const Refused& refused) {
+    spdlog::error("segments stay held: {}", refused.what());
   }
-  index_->Rewrite(dated);
 }
 
 uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,

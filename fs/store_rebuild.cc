@@ -24,8 +24,8 @@ constexpr const char* kDamageMark = "index-damaged";
 constexpr const char* kComplete = "complete";
 constexpr size_t kDerivedAtOnce = 512;
 
-constexpr KeyType kTimelineKeys[] = {KeyType::kInode,   KeyType::kName,   KeyType::kChunk,
-                                     KeyType::kXattr,   KeyType::kSample, KeyType::kCovered,
+constexpr KeyType kTimelineKeys[] = {KeyType::kInode,    KeyType::kName,   KeyType::kChunk,
+                                     KeyType::kXattr,    KeyType::kSample, KeyType::kCovered,
                                      KeyType::kEmptying, KeyType::kHeld};
 
 bool Exists(const stdfs::path& path) {

@@ -226,10 +226,10 @@ class RocksIndex : public Index {
 
   void DropTimeline(TimelineId timeline) override {
     rocksdb::WriteBatch batch;
-    for (const KeyType type : {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr,
-                               KeyType::kHeadName, KeyType::kHeadDir, KeyType::kOrphan,
-                               KeyType::kSample, KeyType::kCovered, KeyType::kSettled,
-                               KeyType::kHeld}) {
+    for (const KeyType type :
+         {KeyType::kInode, KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName,
+          KeyType::kHeadDir, KeyType::kOrphan, KeyType::kSample, KeyType::kCovered,
+          KeyType::kSettled, KeyType::kHeld}) {
       const std::string prefix = TypePrefix(type, timeline);
       Check(batch.DeleteRange(prefix, AfterPrefix(prefix)));
     }

@@ -83,9 +83,10 @@ std::string TryDisks(PowerWorld& world, uint64_t seed, uint64_t states, size_t* 
     const std::string where = "seed " + std::to_string(seed) + ", after " + std::to_string(point) +
                               " events, of what was not synced " + NameOf(kind);
     const DiskImage image = disk.Fail(kind, random);
+    const char* keep = std::getenv("REWIND_KEEP");
     std::string problem = world.Check(point, image, random);
     if (!problem.empty()) {
-      if (const char* keep = std::getenv("REWIND_KEEP")) WriteImage(image, keep);
+      if (keep != nullptr) WriteImage(image, keep);
       return where + ": " + problem;
     }
     if (!random.OneIn(8)) continue;
@@ -93,9 +94,12 @@ std::string TryDisks(PowerWorld& world, uint64_t seed, uint64_t states, size_t* 
     DiskModel second(*recovery);
     second.AdvanceTo(random.Below(recovery->size() + 1));
     const auto second_kind = static_cast<CrashKind>(random.Below(kCrashKinds));
-    problem = world.Check(point, second.Fail(second_kind, random), random);
-    if (!problem.empty())
+    const DiskImage second_image = second.Fail(second_kind, random);
+    problem = world.Check(point, second_image, random);
+    if (!problem.empty()) {
+      if (keep != nullptr) WriteImage(second_image, keep);
       return where + ", and again while it recovers, " + NameOf(second_kind) + ": " + problem;
+    }
     ++*again;
   }
   return {};
