@@ -19,6 +19,9 @@ constexpr size_t kBoardBytes = sizeof(RequestBoard::Slot) * RequestBoard::kSlots
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 static_assert(sizeof(fuse_out_header) == RequestBoard::kReplyHeaderBytes);
 
+// In place of a request's: the slot only says where the journal ended.
+constexpr uint32_t kLengthOfMark = 1;
+
 // Of the request in the slot; 0 if there is none.
 uint32_t LengthOf(const RequestBoard::Slot& slot) {
   fuse_in_header header;
@@ -111,6 +114,21 @@ std::optional<JournalPosition> RequestBoard::EarliestEnd() const {
   }
   if (!earliest) return std::nullopt;
   return JournalPosition{static_cast<uint32_t>(*earliest >> 32), static_cast<uint32_t>(*earliest)};
+}
+
+void RequestBoard::BeginAll(JournalPosition end) {
+  bool begun = false;
+  for (Slot& slot : slots_) {
+    if (LengthOf(slot) == 0) continue;
+    if (slot.stage.load(std::memory_order_acquire) == Slot::kIdle) slot.Begin(end);
+    begun = true;
+  }
+  if (begun) return;
+  // In this order: a length that no request has means nothing before the slot is begun.
+  slots_[0].Begin(end);
+  fuse_in_header mark{};
+  mark.len = kLengthOfMark;
+  std::memcpy(slots_[0].request.data(), &mark, sizeof(mark));
 }
 
 void RequestBoard::Clear(size_t slot) { slots_[slot].Clear(); }

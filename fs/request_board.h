@@ -63,6 +63,10 @@ class RequestBoard {
   std::vector<Leftover> Leftovers() const;
   // Where the journal ended before the first of what it had begun; nothing if it had begun nothing.
   std::optional<JournalPosition> EarliestEnd() const;
+  // Who goes on with the board says where the journal ends before it does anything, so that the
+  // one after it finds what it did: also of requests that were received and not begun, or that the
+  // board does not show. Lasts until ClearAll.
+  void BeginAll(JournalPosition end);
   void Clear(size_t slot);
   void ClearAll();
 

@@ -72,6 +72,7 @@ class FuseSession : public Session {
       StartThread();
       WaitForInit();
     } catch (...) {
+      StartNoMoreThreads();
       umount2(mountpoint_.c_str(), MNT_DETACH);
       JoinThreads();
       fuse_session_destroy(session_);
@@ -180,6 +181,7 @@ class FuseSession : public Session {
                            [device](uint64_t node) { return KernelKnows(device, node); });
       if (const auto end = board_->EarliestEnd())
         state_.journalled = state_.nodes.volume().JournalledSince(*end);
+      board_->BeginAll(state_.nodes.volume().JournalEnd());
       inheriting_ = true;
       StartThread();
     } catch (...) {
@@ -327,11 +329,13 @@ class FuseSession : public Session {
     }
   }
 
+  void StartNoMoreThreads() {
+    const std::lock_guard lock(threads_mutex_);
+    stopping_ = true;
+  }
+
   void Unmount() {
-    {
-      const std::lock_guard lock(threads_mutex_);
-      stopping_ = true;
-    }
+    StartNoMoreThreads();
     if (fuse_session_exited(session_)) {
       umount2(mountpoint_.c_str(), MNT_DETACH);  // a dead mount may still be there
       return;

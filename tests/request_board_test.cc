@@ -79,6 +79,41 @@ TEST_F(RequestBoardTest, WhatWasClearedIsGone) {
   EXPECT_FALSE(later_.EarliestEnd().has_value());
 }
 
+TEST_F(RequestBoardTest, WhoGoesOnSaysWhereTheJournalEndsOfWhatWasNotBegun) {
+  Receive(2, Request(2, "received"));
+  later_.BeginAll({3, 64});
+  EXPECT_EQ(later_.EarliestEnd(), (JournalPosition{3, 64}));
+  const auto leftovers = later_.Leftovers();
+  ASSERT_EQ(leftovers.size(), 1u);
+  EXPECT_EQ(leftovers[0].request, Request(2, "received"));
+  // A third one looks as far back, not to where it begins itself.
+  RequestBoard third(dup(later_.fd()));
+  third.BeginAll({4, 64});
+  EXPECT_EQ(third.EarliestEnd(), (JournalPosition{3, 64}));
+}
+
+TEST_F(RequestBoardTest, WhatWasBegunStaysAsItWas) {
+  Receive(0, Request(2, "begun")).Begin({1, 64});
+  RequestBoard::Slot& answered = Receive(1, Request(4, "answered"));
+  answered.Begin({1, 128});
+  const fuse_out_header answer{sizeof(answer), -EEXIST, 4};
+  answered.Answer(&answer);
+  later_.BeginAll({3, 64});
+  EXPECT_EQ(later_.EarliestEnd(), (JournalPosition{1, 64}));
+  ASSERT_EQ(later_.Leftovers().size(), 2u);
+  EXPECT_TRUE(later_.Leftovers()[1].answer.has_value());
+}
+
+TEST_F(RequestBoardTest, WhoGoesOnWithAnEmptyOneLeavesAMarkThatIsNoRequest) {
+  later_.BeginAll({3, 64});
+  EXPECT_EQ(earlier_.EarliestEnd(), (JournalPosition{3, 64}));
+  EXPECT_TRUE(earlier_.Leftovers().empty());
+  earlier_.BeginAll({4, 64});
+  EXPECT_EQ(later_.EarliestEnd(), (JournalPosition{3, 64}));
+  later_.ClearAll();
+  EXPECT_FALSE(earlier_.EarliestEnd().has_value());
+}
+
 TEST_F(RequestBoardTest, MemoryOfAnotherKindIsRefused) {
   const int fd = memfd_create("other", MFD_CLOEXEC);
   EXPECT_THROW(RequestBoard board(fd), Refused);

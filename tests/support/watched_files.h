@@ -27,6 +27,7 @@ class WatchedFiles : public FileLayer {
   std::atomic<int> syncs{0};
   std::atomic<int> writes_of_partial_pages{0};
   std::function<void(const std::string&)> before_write;  // gets the path; may throw
+  std::function<void(const std::string&)> after_write;   // once it is done
   std::string fail_syncs_of;                             // of paths that contain this, if not empty
 
   // How often paths that contain `part` were synced.
@@ -70,6 +71,7 @@ class WatchedFiles : public FileLayer {
         throw Refused(ENOSPC, "no space");
       }
       file_->WriteAt(parts, offset);
+      if (watch_->after_write) watch_->after_write(path_);
     }
     size_t ReadAt(std::span<char> out, uint64_t offset) override {
       return file_->ReadAt(out, offset);
