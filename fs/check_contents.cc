@@ -25,13 +25,12 @@ bool ContentsCheck::Run() {
   Index* index = context_->store.index;
   const std::string all = TypePrefix(KeyType::kChunk, timeline_.id);
   uint64_t walked = 0;
-  std::string at = all;
   // Where the index cannot be read, the walk goes on behind it.
   try {
     const auto cursor = index->NewCursor(all, Index::Purpose::kScan);
     std::string prefix;
     std::vector<Version> versions;
-    for (cursor->Seek(at); cursor->Valid(); cursor->Next()) {
+    for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
       const std::string_view key = cursor->key();
       if (key.substr(0, key.size() - kInstantBytes) != prefix) {
         CheckChunk(prefix, versions);

@@ -47,10 +47,6 @@ std::vector<uint32_t> ListMovedSegments(FileLayer* files, const std::filesystem:
 // it fits a sector.
 bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment);
 
-// What a crash leaves of a header that was being written: all of it or, as here, nothing, because
-// it fits a sector.
-bool HasZeroHeader(FileLayer* files, const std::filesystem::path& segment);
-
 struct Segment {
   SegmentHeader header;
   std::unique_ptr<File> file;

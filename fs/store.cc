@@ -56,7 +56,15 @@ void StoreImpl::Recover() {
     RecoverTimelines(false);
     DateHeld();
   }
-  RemoveLeftovers();
+  try {
+    RemoveLeftovers();
+  } catch (const Refused& refused) {
+    if (!index_damaged_) throw;
+    RebuildIndex(refused.what());
+    RecoverTimelines(false);
+    DateHeld();
+    RemoveLeftovers();
+  }
   recovered_ = true;
   collector_ = std::make_unique<Collector>(
       collector_options_,

@@ -192,7 +192,6 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   FindCandidates(&survey, thorough);
   FindAbsorbed(&survey);
   Sweep::Options options;
-  options.count = thorough;
   options.go_on = [this] { return GoOn(); };
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
   const bool complete = sweep.Run();

@@ -171,7 +171,8 @@ bool StoreImpl::JournalIsWhole(TimelineId id) {
 
 void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
   const bool whole = JournalIsWhole(id);
-  if (salvage == nullptr || (whole && !salvage->whole())) return;  // the journal, or nothing
+  // The journal, or nothing: nobody knows what was in a file that is missing.
+  if (salvage == nullptr || !salvage->whole()) return;
   IndexSalvage::Ranges lost;
   for (const KeyType type : kTimelineKeys) {
     const IndexSalvage::Ranges ranges = salvage->Copy(TypePrefix(type, id), index_.get());
@@ -179,11 +180,6 @@ void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
   }
   if (whole && !lost.empty()) {
     index_->DropTimeline(id);  // the journal says it all
-    return;
-  }
-  if (!salvage->whole()) {
-    // Nobody knows what was in the file that is missing.
-    index_->DropTimeline(id);
     return;
   }
   DeriveHead(id);

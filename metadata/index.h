@@ -132,10 +132,9 @@ class Index {
   // Puts and ends entries of which no journal needs to know, all at once: what follows from others,
   // and versions that say in another way what they said before.
   using Entries = std::vector<std::pair<std::string, std::optional<std::string>>>;
-  // Deletes what lies in `gaps`, too: keys from the first on and before the second.
-  using Gap = std::pair<std::string, std::string>;
-  virtual void Rewrite(const Entries& entries, const std::vector<Gap>& gaps = {}) = 0;
-  // Deletes everything of a timeline but its catalog entry.
+  virtual void Rewrite(const Entries& entries) = 0;
+  // Deletes everything of a timeline but its catalog entry. What has begun and not ended has to be
+  // done again.
   virtual void DropTimeline(TimelineId timeline) = 0;
   // Makes all commits so far durable.
   virtual void Flush() = 0;

@@ -85,8 +85,9 @@ bool IsTorn(std::string_view manifest, size_t sound) {
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(std::shared_ptr<rocksdb::FileSystem> target) {
-  return std::make_shared<IndexFiles>(std::move(target));
+std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(
+    const std::shared_ptr<rocksdb::FileSystem>& target) {
+  return std::make_shared<IndexFiles>(target);
 }
 
 size_t SoundManifestBytes(const std::string& manifest) {

@@ -11,7 +11,8 @@
 namespace rw {
 
 // `target`, but the names in a directory are durable before its CURRENT says which of them to use.
-std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(std::shared_ptr<rocksdb::FileSystem> target);
+std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(
+    const std::shared_ptr<rocksdb::FileSystem>& target);
 
 // How many bytes of a MANIFEST, from its beginning, are whole and sound records.
 size_t SoundManifestBytes(const std::string& manifest);

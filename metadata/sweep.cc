@@ -11,13 +11,9 @@ namespace rw {
 namespace {
 
 constexpr size_t kBatchEntries = 256;
-constexpr size_t kBatchGaps = 1024;
 constexpr uint64_t kVersionsBetweenLooks = 128;
 constexpr size_t kMaxAnswers = 256;
 constexpr int kSkippedSingly = 3;  // a seek costs about as much as so many steps
-// A gap of so many versions is deleted as one range, which costs readers a little until it is
-// compacted; each new one also makes RocksDB sort anew those that its memtable has.
-constexpr size_t kDroppedSingly = 4;
 constexpr size_t kTimelineOffset = 1;
 constexpr size_t kInoOffset = kTimelineOffset + 4;
 constexpr size_t kMinKeyBytes = kInoOffset + 8 + kInstantBytes;
@@ -28,7 +24,7 @@ bool Sweep::Run() {
   // Inodes last: what belongs to one must be gone before it is.
   const bool done = Walk(KeyType::kChunk) && Walk(KeyType::kXattr) && Walk(KeyType::kName) &&
                     Walk(KeyType::kInode);
-  Flush(true);
+  Flush();
   return done;
 }
 
@@ -81,8 +77,11 @@ bool Sweep::Walk(KeyType type) {
     if (SkipRange(cursor.get())) continue;
     const Timeline* timeline = Find(GetBigEndian<uint32_t>(key.data() + kTimelineOffset));
     if (timeline != nullptr && !timeline->kept->FirstIn(rw::InstantOf(key), newer_)) {
+      // Nobody looks between two kept instants.
       if (needed_) MakeFull();
-      DropGap(cursor.get(), *timeline);
+      newer_ = rw::InstantOf(key);
+      Drop(key, cursor->value().size());
+      cursor->Next();
       continue;
     }
     const Version version = Split(key, cursor->value());
@@ -98,33 +97,9 @@ bool Sweep::AtVersionAfter(Index::Cursor* cursor, Instant at) const {
          cursor->key().starts_with(prefix_) && rw::InstantOf(cursor->key()) > at;
 }
 
-void Sweep::DropGap(Index::Cursor* cursor, const Timeline& timeline) {
-  const Instant older = timeline.kept->Previous(rw::InstantOf(cursor->key())).value_or(Instant{});
-  std::vector<std::string> keys;
-  for (; AtVersionAfter(cursor, older); cursor->Next()) {
-    ++counts_.dropped;
-    counts_.dropped_bytes += cursor->key().size() + cursor->value().size();
-    if (keys.size() < kDroppedSingly) {
-      keys.emplace_back(cursor->key());
-    } else if (!options_.count) {
-      break;
-    }
-  }
-  newer_ = Instant{older.ns + 1};  // no kept instant is between this and what it stands for
-  if (keys.size() < kDroppedSingly) {
-    for (std::string& key : keys) Put(std::move(key), std::nullopt);
-    return;
-  }
-  std::string end = WithInstant(prefix_, older);
-  if (AtVersionAfter(cursor, older)) cursor->Seek(end);
-  if (!options_.apply) return;
-  gaps_.emplace_back(std::move(keys.front()), std::move(end));
-  if (gaps_.size() >= kBatchGaps) Flush(true);
-}
-
 void Sweep::Finish(KeyType type) {
   if (type == KeyType::kChunk) FinishChunk();
-  if (ending_) DropWithGaps(*ending_);
+  if (ending_) Drop(*ending_, 0);
   ending_.reset();
 }
 
@@ -191,7 +166,7 @@ void Sweep::FinishChunk() {
   // Nothing but a hole, which is what there is without it.
   if (needed_->newest && needed_->version.full && needed_->version.extents.empty() &&
       !MayBeInherited(*Find(key.timeline), key.ino)) {
-    DropWithGaps(needed_->key);
+    Drop(needed_->key, 0);
   }
   needed_.reset();
 }
@@ -208,7 +183,7 @@ void Sweep::SeeOther(KeyType type, const Timeline* timeline, const Version& vers
   } else if (!inherited &&
              // Else its number would be given out again.
              (type != KeyType::kInode || version.ino != LastIno(version.timeline))) {
-    if (ending_) DropWithGaps(*ending_);  // the older one says as much
+    if (ending_) Drop(*ending_, 0);  // the older one says as much
     ending_ = std::string(version.key);
   }
 }
@@ -240,30 +215,17 @@ void Sweep::Drop(std::string_view key, size_t value_bytes) {
   Put(std::string(key), std::nullopt);
 }
 
-void Sweep::DropWithGaps(const std::string& key) {
-  ++counts_.dropped;
-  counts_.dropped_bytes += key.size();
-  if (options_.apply) with_gaps_.emplace_back(key, std::nullopt);
-  if (with_gaps_.size() >= kBatchGaps) Flush(true);
-}
-
 void Sweep::Put(std::string key, std::optional<std::string> value) {
   if (!options_.apply) return;
   batch_.emplace_back(std::move(key), std::move(value));
-  if (batch_.size() >= kBatchEntries) Flush(false);
+  if (batch_.size() >= kBatchEntries) Flush();
 }
 
-// Entries are written in the order of the walk, and gaps later: what stands for something is there
-// before that goes. What hides something goes with it or after it.
-void Sweep::Flush(bool gaps_too) {
-  if (gaps_too) {
-    batch_.insert(batch_.end(), with_gaps_.begin(), with_gaps_.end());
-    with_gaps_.clear();
-  }
-  if (batch_.empty() && gaps_.empty()) return;
-  index_->Rewrite(batch_, gaps_too ? gaps_ : std::vector<Index::Gap>());
+// In the order of the walk: what stands for something is there before that goes, and what hides
+// something goes after it.
+void Sweep::Flush() {
+  if (!batch_.empty()) index_->Rewrite(batch_);
   batch_.clear();
-  if (gaps_too) gaps_.clear();
 }
 
 }  // namespace rw

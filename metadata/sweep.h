@@ -6,10 +6,9 @@
 // cut off below it at the first that does: what is gone from a timeline does not come back, so the
 // first kept instant sees the most. So versions within a timeline's range are not even looked at:
 // all of them stay, and of what was stored before the range they refer only to what its first
-// instant sees, too. Nor are those of a gap between two kept instants that go together: a walk
-// takes as long as what is kept before the ranges, and not as what was written. Where the versions
-// below one of a chunk go, that one becomes full before they do: what a reader at a kept instant
-// finds is the same before, during and after a walk.
+// instant sees, too. So a walk takes as long as what is kept before the ranges, and what goes.
+// Where the versions below one of a chunk go, that one becomes full before they do: what a reader
+// at a kept instant finds is the same before, during and after a walk.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +37,6 @@ class Sweep {
   };
   struct Options {
     bool apply = true;  // false: only counts what would go
-    bool count = true;  // false: `dropped` may be too low, and the walk is faster
     // Called now and then; false ends the walk. What it has done until then stays.
     std::function<bool()> go_on = [] { return true; };
   };
@@ -87,9 +85,6 @@ class Sweep {
   void MarkNeeded();
   // Moves past what lies within the range of the cursor's key; true if there was anything.
   bool SkipRange(Index::Cursor* cursor);
-  // Drops what lies between two kept instants, of which the cursor is at the newest, and moves past
-  // it.
-  void DropGap(Index::Cursor* cursor, const Timeline& timeline);
   bool AtVersionAfter(Index::Cursor* cursor, Instant at) const;
   // Splits a versioned key; `next` is taken from the version before it in the walk.
   Version Split(std::string_view key, std::string_view value);
@@ -102,9 +97,8 @@ class Sweep {
   }
   Ino LastIno(TimelineId timeline);
   void Drop(std::string_view key, size_t value_bytes);
-  void DropWithGaps(const std::string& key);  // something that hides older versions
   void Put(std::string key, std::optional<std::string> value);
-  void Flush(bool gaps_too);
+  void Flush();
   bool GoOn();
 
   Index* index_;
@@ -113,8 +107,6 @@ class Sweep {
   Options options_;
   Counts counts_;
   Index::Entries batch_;
-  std::vector<Index::Gap> gaps_;
-  Index::Entries with_gaps_;
 
   std::unique_ptr<Index::Cursor> below_;  // for looks at what lies below the version at hand
   std::string prefix_;                    // of the key that the walk is at, without the instant

@@ -95,8 +95,9 @@ class Server::HttpServer : public httplib::Server {
    public:
     explicit Queue(HttpServer* server)
         : server_(server),
-          connections_([server](int fd, std::string request) { server->Answer(fd, request); },
-                       Options()) {
+          connections_(
+              [server](int fd, const std::string& request) { server->Answer(fd, request); },
+              Options()) {
       server_->connections_ = &connections_;
     }
     void enqueue(std::function<void()> accepted) override { accepted(); }

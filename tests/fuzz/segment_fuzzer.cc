@@ -42,7 +42,9 @@ class MemoryLayer : public FileLayer {
     return {SegmentFileName(1)};
   }
   void Remove(const std::filesystem::path&) override { std::abort(); }
+  void Rename(const std::filesystem::path&, const std::filesystem::path&) override { std::abort(); }
   void MakeDirectory(const std::filesystem::path&) override { std::abort(); }
+  void RemoveDirectory(const std::filesystem::path&) override { std::abort(); }
   void SyncDirectory(const std::filesystem::path&) override { std::abort(); }
 
  private:
