@@ -55,9 +55,12 @@ void Connections::Gather() {
   std::vector<pollfd> waiting;
   for (;;) {
     TakeAdded();
+    // Asked before the wait: a call of Stop that comes later wakes it. What is there by now is
+    // still received.
+    const bool last = TookLast();
     waiting.assign(1, {wake_fd_, POLLIN, 0});
     for (const Gathering& one : gathering_) waiting.push_back({one.fd, POLLIN, 0});
-    if (poll(waiting.data(), waiting.size(), MillisecondsToWait()) < 0) continue;
+    if (poll(waiting.data(), waiting.size(), last ? 0 : MillisecondsToWait()) < 0) continue;
     eventfd_t ignored = 0;
     eventfd_read(wake_fd_, &ignored);
     const auto now = Clock::now();
@@ -67,8 +70,7 @@ void Connections::Gather() {
       if (over) Pass(&*one);
       one = over ? gathering_.erase(one) : std::next(one);
     }
-    const std::lock_guard lock(mutex_);
-    if (stopping_ && added_.empty()) break;
+    if (last) break;
   }
   for (const Gathering& one : gathering_) Close(one.fd);
   gathering_.clear();
@@ -93,6 +95,11 @@ void Connections::TakeAdded() {
       gathering_.pop_front();
     }
   }
+}
+
+bool Connections::TookLast() {
+  const std::lock_guard lock(mutex_);
+  return stopping_ && added_.empty();
 }
 
 int Connections::MillisecondsToWait() const {

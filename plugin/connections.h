@@ -64,6 +64,7 @@ class Connections {
 
   void Gather();
   void TakeAdded();
+  bool TookLast();  // no more come
   int MillisecondsToWait() const;
   // True if the request is as whole as it will ever be.
   static bool Receive(Gathering* gathering);
