@@ -50,11 +50,9 @@ void StoreImpl::Recover() {
   const bool clean = OpenIndex(state);
   files_->SyncDirectory(root_);  // an index that nobody finds again is lost
   RecoverTimelines(clean);
-  DateHeld();
   if (index_damaged_) {
     RebuildIndex("recovery met damage in it");
     RecoverTimelines(false);
-    DateHeld();
   }
   try {
     RemoveLeftovers();
@@ -62,7 +60,6 @@ void StoreImpl::Recover() {
     if (!index_damaged_) throw;
     RebuildIndex(refused.what());
     RecoverTimelines(false);
-    DateHeld();
     RemoveLeftovers();
   }
   recovered_ = true;
@@ -80,17 +77,19 @@ void StoreImpl::Recover() {
 
 void StoreImpl::RecoverTimelines(bool clean) {
   broken_.clear();
-  if (clean) return;  // each is opened when it is needed
-  for (const auto& [id, record] : catalog_->timelines()) {
-    if (record.dropped || record.absorbed_by) continue;
-    try {
-      CheckIsNotLost(record);
-      const Timeline recovered(context_, record, catalog_->Chain(id, kInstantMax), false);
-    } catch (const Refused& refused) {
-      spdlog::error("timeline {} did not recover: {}", id, refused.what());
-      broken_[id] = refused.what();
+  if (!clean) {  // else each is opened when it is needed
+    for (const auto& [id, record] : catalog_->timelines()) {
+      if (record.dropped || record.absorbed_by) continue;
+      try {
+        CheckIsNotLost(record);
+        const Timeline recovered(context_, record, catalog_->Chain(id, kInstantMax), false);
+      } catch (const Refused& refused) {
+        spdlog::error("timeline {} did not recover: {}", id, refused.what());
+        broken_[id] = refused.what();
+      }
     }
   }
+  DateHeld();
 }
 
 void StoreImpl::RemoveLeftovers() {

@@ -11,7 +11,6 @@
 
 #include "fs/segment_mover.h"
 #include "fs/store_impl.h"
-#include "metadata/coding.h"
 #include "metadata/quantity.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -278,10 +277,7 @@ std::set<MoveWatch::SegmentKey> StoreImpl::FindEmptying() {
   const std::string all(1, static_cast<char>(KeyType::kEmptying));
   const auto cursor = index_->NewCursor(all, Index::Purpose::kScan);
   for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
-    const std::string_view key = cursor->key();
-    if (key.size() != 1 + 4 + 4) throw Refused(EIO, "index: a key of a segment has a wrong size");
-    emptying.insert(
-        {GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5)});
+    emptying.insert(SplitSegmentKey(cursor->key()));
   }
   return emptying;
 }
@@ -341,17 +337,19 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
         return AbsorberOf(id);
       },
       [this] { return OpenVolumes(); });
+  const auto end = [this] {
+    moved_data_->End();  // what was moved until then is referred to
+    DateHeld();
+  };
   bool complete = false;
   try {
     complete =
         mover.Run([this] { return GoOn(); }, [this](uint64_t bytes) { collector_->Copied(bytes); });
   } catch (const Refused&) {
-    moved_data_->End();  // what was moved until then is referred to
-    DateHeld();
+    end();
     throw;
   }
-  moved_data_->End();
-  DateHeld();
+  end();
   for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
   if (complete) {
     for (const Candidate& victim : victims) {

@@ -411,11 +411,11 @@ std::vector<Index::Held> Index::ListHeld() {
   const std::string all(1, static_cast<char>(KeyType::kHeld));
   const auto cursor = NewCursor(all, Purpose::kScan);
   for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
-    const std::string_view key = cursor->key(), value = cursor->value();
-    if (key.size() != 1 + 4 + 4 || value.size() != sizeof(uint64_t))
+    const auto [timeline, segment] = SplitSegmentKey(cursor->key());
+    const std::string_view value = cursor->value();
+    if (value.size() != sizeof(uint64_t))
       throw Refused(EIO, "index: an entry of a held segment has a wrong size");
-    held.push_back({GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5),
-                    Instant{GetFixed<uint64_t>(value.data())}});
+    held.push_back({timeline, segment, Instant{GetFixed<uint64_t>(value.data())}});
   }
   return held;
 }

@@ -24,6 +24,12 @@ std::string InoPrefix(KeyType type, TimelineId timeline, Ino ino) {
   return key;
 }
 
+static std::string SegmentKey(KeyType type, TimelineId timeline, uint32_t segment) {
+  std::string key = TypePrefix(type, timeline);
+  PutBigEndian(&key, segment);
+  return key;
+}
+
 std::string InodePrefix(TimelineId timeline, Ino ino) {
   return InoPrefix(KeyType::kInode, timeline, ino);
 }
@@ -71,14 +77,14 @@ std::string VolumeKey(std::string_view name) {
   return std::string(1, static_cast<char>(KeyType::kVolume)).append(name);
 }
 std::string EmptyingKey(TimelineId timeline, uint32_t segment) {
-  std::string key = TypePrefix(KeyType::kEmptying, timeline);
-  PutBigEndian(&key, segment);
-  return key;
+  return SegmentKey(KeyType::kEmptying, timeline, segment);
 }
 std::string HeldKey(TimelineId timeline, uint32_t segment) {
-  std::string key = TypePrefix(KeyType::kHeld, timeline);
-  PutBigEndian(&key, segment);
-  return key;
+  return SegmentKey(KeyType::kHeld, timeline, segment);
+}
+std::pair<TimelineId, uint32_t> SplitSegmentKey(std::string_view key) {
+  if (key.size() != 1 + 4 + 4) throw Refused(EIO, "index: a key of a segment has a wrong size");
+  return {GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5)};
 }
 std::string RemovedKey(VolumeId volume) {
   std::string key(1, static_cast<char>(KeyType::kRemoved));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "metadata/catalog.h"
 #include "metadata/inode.h"
@@ -53,6 +54,8 @@ std::string VolumeKey(std::string_view name);
 std::string EmptyingKey(TimelineId timeline, uint32_t segment);
 std::string SettledKey(TimelineId timeline);
 std::string HeldKey(TimelineId timeline, uint32_t segment);
+// Of the two above: timeline and segment. Throws Refused(EIO).
+std::pair<TimelineId, uint32_t> SplitSegmentKey(std::string_view key);
 std::string RemovedKey(VolumeId volume);
 std::string TimelineKey(TimelineId timeline);
 std::string MarkKey(VolumeId volume, std::string_view label);

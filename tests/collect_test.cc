@@ -91,6 +91,42 @@ class CollectTest : public ::testing::Test {
       }
     }
   }
+  struct Files {
+    Ino source = 0, other = 0, copy = 0, noise = 0;
+  };
+  // In a new store: two files with old data in different segments, one without any, and one whose
+  // data fill the segments.
+  Files BeginWithThreeFiles() {
+    StartAnew();
+    Create("v");
+    const Files made{MakeFile("v", "source"), MakeFile("v", "other"), MakeFile("v", "copy"),
+                     MakeFile("v", "noise")};
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", made.source, piece);
+    WriteMuch("v", made.noise, 30);
+    for (size_t piece = 0; piece < 3; ++piece) Write("v", made.other, piece);
+    WriteMuch("v", made.noise, 30);
+    clock_.Forward(20 * kMinute);
+    return made;
+  }
+  // Fails one write to the first volume's journal; true if that ended the run.
+  bool CollectWhileAWriteFails(int failing) {
+    int writes = 0;
+    files_.before_write = [&](const std::string& path) {
+      if (path.find("/journal/1/") != path.npos && ++writes == failing)
+        throw Refused(EIO, "the disk fails this write");
+    };
+    bool interrupted = false;
+    try {
+      store_->Collect();
+    } catch (const Refused&) {
+      interrupted = true;
+      files_.before_write = {};
+      Open();  // the journal may ask for it
+      OpenVolume("v");
+    }
+    files_.before_write = {};
+    return interrupted;
+  }
   std::set<ino_t> FilesIn(const std::string& directory) {
     return testing::InodeNumbersIn(temp_.path() / "root" / directory);
   }
@@ -112,36 +148,14 @@ class CollectTest : public ::testing::Test {
 TEST_F(CollectTest, ASegmentThatWasHalfEmptiedIsEmptiedAndNotFreed) {
   int interrupted = 0;
   for (int failing = 1; failing <= 12; ++failing) {
-    StartAnew();
-    Create("v");
-    const Ino source = MakeFile("v", "source"), other = MakeFile("v", "other"),
-              copy = MakeFile("v", "copy"), noise = MakeFile("v", "noise");
-    for (size_t piece = 0; piece < 3; ++piece) Write("v", source, piece);
-    WriteMuch("v", noise, 30);
-    for (size_t piece = 0; piece < 3; ++piece) Write("v", other, piece);
-    WriteMuch("v", noise, 30);
-    clock_.Forward(20 * kMinute);
+    const auto [source, other, copy, noise] = BeginWithThreeFiles();
     Copy("v", source, copy);
     Write("v", source, 0);  // the source shows other data, the copy the old ones
     Write("v", source, 1);
     Write("v", source, 2);
     WriteMuch("v", noise, 60);
     clock_.Forward(5 * kMinute);
-    int writes = 0;
-    files_.before_write = [&](const std::string& path) {
-      if (path.find("/journal/1/") != path.npos && ++writes == failing) {
-        throw Refused(EIO, "the disk fails this write");
-      }
-    };
-    try {
-      store_->Collect();
-    } catch (const Refused&) {
-      ++interrupted;
-      files_.before_write = {};
-      Open();  // the journal may ask for it
-      OpenVolume("v");
-    }
-    files_.before_write = {};
+    interrupted += CollectWhileAWriteFails(failing);
     ExpectContents("after a run that was interrupted at write " + std::to_string(failing));
     clock_.Forward(kMinute);
     store_->Collect();
@@ -162,15 +176,7 @@ TEST_F(CollectTest, ASegmentThatWasHalfEmptiedIsEmptiedAndNotFreed) {
 TEST_F(CollectTest, WhatOnlyTheRangeRefersToIsHeld) {
   int interrupted = 0;
   for (int failing = 1; failing <= 12; ++failing) {
-    StartAnew();
-    Create("v");
-    const Ino source = MakeFile("v", "source"), other = MakeFile("v", "other"),
-              copy = MakeFile("v", "copy"), noise = MakeFile("v", "noise");
-    for (size_t piece = 0; piece < 3; ++piece) Write("v", source, piece);
-    WriteMuch("v", noise, 30);
-    for (size_t piece = 0; piece < 3; ++piece) Write("v", other, piece);
-    WriteMuch("v", noise, 30);
-    clock_.Forward(20 * kMinute);
+    const auto [source, other, copy, noise] = BeginWithThreeFiles();
     for (size_t piece = 0; piece < 3; ++piece) Write("v", other, piece);
     WriteMuch("v", noise, 8);
     clock_.Forward(4 * kMinute);
@@ -178,20 +184,7 @@ TEST_F(CollectTest, WhatOnlyTheRangeRefersToIsHeld) {
     for (size_t piece = 0; piece < 3; ++piece) Write("v", source, piece);
     WriteMuch("v", noise, 60);
     clock_.Forward(5 * kMinute);
-    int writes = 0;
-    files_.before_write = [&](const std::string& path) {
-      if (path.find("/journal/1/") != path.npos && ++writes == failing)
-        throw Refused(EIO, "the disk fails this write");
-    };
-    try {
-      store_->Collect();
-    } catch (const Refused&) {
-      ++interrupted;
-      files_.before_write = {};
-      Open();
-      OpenVolume("v");
-    }
-    files_.before_write = {};
+    interrupted += CollectWhileAWriteFails(failing);
     store_->Collect();
     ExpectContents("after the next run, write " + std::to_string(failing));
     clock_.Forward(2 * kMinute);  // the others' old data are nobody's now
