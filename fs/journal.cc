@@ -313,6 +313,8 @@ std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint
 }
 
 void Journal::Roll(uint64_t record_bytes, Instant instant) {
+  if (held_back_ != nullptr && held_back_->load(std::memory_order_relaxed))
+    throw Refused(ENOSPC, "the disk is full, and room is being made");
   SegmentHeader header;
   header.timeline = timeline_;
   header.number = end().segment + 1;

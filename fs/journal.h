@@ -63,6 +63,8 @@ class Journal {
   // From now on, segments of that size are taken from `pool` if it has some; it must outlive the
   // journal.
   void UsePool(SegmentPool* pool) { pool_ = pool; }
+  // While it is true no segment is begun: Append throws Refused(ENOSPC) where it needs one.
+  void BeginNoneWhile(const std::atomic<bool>* held_back) { held_back_ = held_back; }
 
   // Everything appended before the call survives the machine when this returns. Calls at the same
   // time share one fdatasync.
@@ -112,6 +114,7 @@ class Journal {
   uint64_t max_segment_bytes_ = kMaxSegmentBytes;
   bool full_size_ = false;
   SegmentPool* pool_ = nullptr;
+  const std::atomic<bool>* held_back_ = nullptr;
   // What the current segment's last page holds before end(). Whole pages are written, so that the
   // kernel need not read what a segment that is used again held there.
   std::string tail_;

@@ -41,6 +41,7 @@ void StoreImpl::Recover() {
               &moves_,
               pool_.get(),
               &appended_bytes_,
+              &making_room_,
               max_segment_bytes_,
               [this] {
                 if (collector_ != nullptr) collector_->Wake();

@@ -611,6 +611,7 @@ void StoreImpl::CollectInBackground() {
   const bool short_of_space = BytesShort() > 0;
   const CollectReport report = CollectOnce(false);
   last_run_ns_ = SteadyNanoseconds();
+  if (report.journal_bytes > 0) ballast_.Make();
   if (short_of_space && report.journal_bytes == 0)
     no_relief_until_ns_ = last_run_ns_ + kNextReliefNs;
 }
@@ -623,19 +624,25 @@ bool StoreImpl::MakeRoom() {
   if (SteadyNanoseconds() < no_room_until_ns_ && before <= no_room_at_bytes_) return false;
   pool_->Limit(0);
   if (FreeBytes() >= 2 * max_segment_bytes_) return true;
+  making_room_ = true;
   ballast_.Drop();
   uint64_t freed = 0;
-  try {
-    for (bool again = true; again && !collector_->stopping();) {
+  // The first attempt may meet what a run under way failed with before the ballast was dropped.
+  int failures = 0;
+  for (bool again = true; again && !collector_->stopping();) {
+    try {
       collector_->RunNow([&] {
         const CollectReport report = CollectOnce(true);
         freed += report.journal_bytes;
         again = !report.complete;
       });
+    } catch (const std::exception& error) {
+      again = ++failures < 2;
+      spdlog::error("making room on a full disk: {}", error.what());
     }
-  } catch (const std::exception& error) {
-    spdlog::error("making room on a full disk: {}", error.what());
   }
+  if (freed > 0) ballast_.Make();  // before it is written full again: the next run needs it, too
+  making_room_ = false;
   if (freed > 0 || before > no_room_at_bytes_) {
     no_room_until_ns_ = 0;
     no_room_at_bytes_ = freed > 0 ? 0 : before;

@@ -229,6 +229,7 @@ class StoreImpl : public Store {
   WriteRates write_rates_;
   std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
   std::atomic<bool> collect_soon_{false};
+  std::atomic<bool> making_room_{false};
   std::mutex room_mutex_;  // guards the next two
   uint64_t no_room_until_ns_ = 0;
   uint64_t no_room_at_bytes_ = 0;  // free on the disk when nothing was to be had

@@ -32,6 +32,7 @@ Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
       clean, [this](const ScannedRecord& scanned) { Replay(scanned); });
   journal_->LimitSegments(context_.max_segment_bytes);
   journal_->UsePool(context_.pool);
+  journal_->BeginNoneWhile(context_.making_room);
   context_.clock->Observe(journal_->last_instant());
   next_ino_ = std::max(context_.index->LastIno(record_.id) + 1, record_.first_ino);
 }

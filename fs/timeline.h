@@ -29,6 +29,8 @@ struct StoreContext {
   MoveWatch* moves = nullptr;
   SegmentPool* pool = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
+  // Operations wait: what is free is for what it takes to free more.
+  const std::atomic<bool>* making_room = nullptr;
   uint64_t max_segment_bytes = kMaxSegmentBytes;
   std::function<void()> segment_begun;  // called under the timeline's mutex, must not wait
 };
