@@ -19,6 +19,7 @@
 #include <cstring>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -81,7 +82,7 @@ class FuseSession : public Session {
   }
 
   ~FuseSession() override {
-    Unmount();
+    FuseSession::BeginEnd();
     pages_.Stop();  // while there are threads that serve what it may wait for
     JoinThreads();
     fuse_session_destroy(
@@ -98,6 +99,12 @@ class FuseSession : public Session {
 
   std::optional<SessionRemains> remains() const override {
     return SessionRemains{device_, board_->fd(), init_request_, {}};
+  }
+
+  void BeginEnd() override {
+    if (end_at_) return;
+    Unmount();
+    end_at_ = steady_clock::now() + kUnmountPatience;
   }
 
   void Probe() override {
@@ -320,7 +327,8 @@ class FuseSession : public Session {
     for (RequestBoard::Leftover& left : board_->Leftovers()) {
       if (left.answer) {
         // The kernel refuses what it has got already.
-        if (write(device_, left.answer->data(), left.answer->size()) < 0 && errno != ENOENT)
+        const std::string& answer = *left.answer;
+        if (write(device_, answer.data(), answer.size()) < 0 && errno != ENOENT)
           spdlog::warn("{}: an answer was refused: {}", state_.source, std::strerror(errno));
       } else {
         Process(left.request.data(), left.request.size(), true);
@@ -348,7 +356,7 @@ class FuseSession : public Session {
   void JoinThreads() {
     // The connection ends with the last mount of it, in whatever namespace; that is waited for, but
     // not for ever.
-    const auto deadline = steady_clock::now() + kUnmountPatience;
+    const auto deadline = end_at_.value_or(steady_clock::now() + kUnmountPatience);
     while (finished_ < threads_.size()) {
       if (steady_clock::now() > deadline) {
         fuse_session_exit(session_);
@@ -369,6 +377,7 @@ class FuseSession : public Session {
   SessionState state_;
   const unsigned long flags_;  // of mount(2)
   const steady_clock::time_point began_ = steady_clock::now();
+  std::optional<steady_clock::time_point> end_at_;  // of the patience with who does not let go
   fuse_session* session_ = nullptr;
   PageDropper pages_{
       [this](uint64_t node) { fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }};

@@ -66,6 +66,10 @@ class Session {
 
   // Returns when the volume answers.
   virtual void Probe() {}
+
+  // Unmounts and returns at once: who ends many sessions begins with all of them, since each may
+  // have to wait for programs that do not let go.
+  virtual void BeginEnd() {}
 };
 
 }  // namespace rw

@@ -105,22 +105,7 @@ std::string EncodeInheritance(const Inheritance& inheritance) {
       .dump();
 }
 
-void LetPass(const Inheritance& inheritance) {
-  ForEachDescriptor(inheritance, [](int descriptor) { SetCloseOnExec(descriptor, false); });
-}
-
-std::optional<Inheritance> TakeInheritance() {
-  const char* variable = std::getenv(kInheritanceVariable);
-  if (variable == nullptr) return std::nullopt;
-  const int memory = std::atoi(variable);
-  unsetenv(kInheritanceVariable);
-  std::string text;
-  std::array<char, 65536> buffer{};
-  for (ssize_t got = 0;
-       (got = pread(memory, buffer.data(), buffer.size(), static_cast<off_t>(text.size()))) > 0;) {
-    text.append(buffer.data(), static_cast<size_t>(got));
-  }
-  close(memory);
+Inheritance DecodeInheritance(const std::string& text) {
   const json value = json::parse(text);
   Inheritance inheritance;
   inheritance.channel = value.at("channel").get<int>();
@@ -131,8 +116,37 @@ std::optional<Inheritance> TakeInheritance() {
                                    entry.at("value").get<std::string>(),
                                    entry.at("descriptors").get<std::vector<int>>()});
   }
-  ForEachDescriptor(inheritance, [](int descriptor) { SetCloseOnExec(descriptor, true); });
+  KeepFromPassing(inheritance);
   return inheritance;
+}
+
+void LetPass(const Inheritance& inheritance) {
+  ForEachDescriptor(inheritance, [](int descriptor) { SetCloseOnExec(descriptor, false); });
+}
+
+void KeepFromPassing(const Inheritance& inheritance) {
+  ForEachDescriptor(inheritance, [](int descriptor) { SetCloseOnExec(descriptor, true); });
+}
+
+std::optional<std::string> TakeMemory(const char* variable) {
+  const char* const value = std::getenv(variable);
+  if (value == nullptr) return std::nullopt;
+  const int memory = std::atoi(value);
+  unsetenv(variable);
+  std::string text;
+  std::array<char, 65536> buffer{};
+  for (ssize_t got = 0;
+       (got = pread(memory, buffer.data(), buffer.size(), static_cast<off_t>(text.size()))) > 0;) {
+    text.append(buffer.data(), static_cast<size_t>(got));
+  }
+  close(memory);
+  return text;
+}
+
+std::optional<Inheritance> TakeInheritance() {
+  const std::optional<std::string> text = TakeMemory(kInheritanceVariable);
+  if (!text) return std::nullopt;
+  return DecodeInheritance(*text);
 }
 
 }  // namespace rw

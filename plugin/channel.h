@@ -1,4 +1,4 @@
-// Messages from the daemon to its supervisor, and what the supervisor gives the daemon to begin
+// Messages between the daemon and its supervisor, and what the supervisor gives the daemon to begin
 // with.
 #pragma once
 
@@ -11,9 +11,13 @@
 namespace rw {
 
 struct ChannelMessage {
-  enum class Kind { kPut, kDrop, kBeat, kReady };
+  // kUpgrade asks the supervisor for what `rewind upgrade` does; kRefused is its answer if it does
+  // not.
+  enum class Kind { kPut, kDrop, kBeat, kReady, kUpgrade, kRefused };
   Kind kind = Kind::kBeat;
-  KeptEntry entry;  // kPut; kDrop: the key, of which all that begin with it and kKeyOfView go too
+  // kPut; kDrop: the key, of which all that begin with it and kKeyOfView go too; kRefused: the
+  // value says why.
+  KeptEntry entry;
 };
 
 // `channel` is a socket of a SOCK_SEQPACKET pair: what was sent is received in order and whole,
@@ -30,10 +34,18 @@ struct Inheritance {
   std::vector<KeptEntry> entries;
 };
 
-// To be called between fork and exec with what EncodeInheritance made before: lets the descriptors
-// pass.
 std::string EncodeInheritance(const Inheritance& inheritance);
+// Throws what parsing throws.
+Inheritance DecodeInheritance(const std::string& text);
+
+// Before exec: its descriptors pass; or do not any more.
 void LetPass(const Inheritance& inheritance);
+void KeepFromPassing(const Inheritance& inheritance);
+
+// What is in the memory whose descriptor the environment names; takes both. Nothing if it names
+// none.
+std::optional<std::string> TakeMemory(const char* variable);
+
 // Of this process; nothing if no supervisor has started it. Can be taken once.
 std::optional<Inheritance> TakeInheritance();
 // The descriptor of the memory with the encoded text is named here.

@@ -17,6 +17,7 @@
 #include "plugin/options.h"
 #include "plugin/serve.h"
 #include "plugin/settings.h"
+#include "plugin/upgrade_command.h"
 
 namespace rw {
 namespace {
@@ -230,6 +231,15 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
   umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
 }
 
+void AddUpgrade(CLI::App& app, Arguments& arguments) {
+  AddJson(
+      AddCommand(app, arguments, "upgrade",
+                 "Replace the running daemon by the program that is at its path now; mounts and "
+                 "the programs that use them go on",
+                 [&arguments](const auto& socket) { UpgradeCommand(socket, arguments.json); }),
+      arguments);
+}
+
 // What was wrong with the command line, in one line.
 std::string DescribeUsage(const CLI::App& app, int argc, char** argv,
                           const CLI::ParseError& error) {
@@ -261,6 +271,7 @@ int RunCommandLine(int argc, char** argv) {
   AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
   AddCheck(app, arguments);
+  AddUpgrade(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;
   });

@@ -14,6 +14,7 @@
 #include "plugin/history_endpoints.h"
 #include "plugin/metrics.h"
 #include "plugin/request.h"
+#include "plugin/upgrade_endpoints.h"
 #include "plugin/volumes.h"
 
 namespace rw {
@@ -40,7 +41,9 @@ Json Create(Volumes& volumes, const Json& request) {
 }
 
 Json Remove(Volumes& volumes, const Json& request) {
-  volumes.Remove(Text(request, "Name"));
+  // The engine asks again when it has not had the answer, and must not hear that what it wanted is
+  // an error.
+  volumes.RemoveOrRepeat(Text(request, "Name"));
   return Json::object();
 }
 
@@ -136,7 +139,8 @@ const std::map<std::string, Handler>& Handlers() {
 
 // Null if there is none of that name.
 Handler FindHandler(const std::string& endpoint) {
-  for (const auto* handlers : {&Handlers(), &HistoryHandlers(), &CheckHandlers()}) {
+  for (const auto* handlers :
+       {&Handlers(), &HistoryHandlers(), &CheckHandlers(), &UpgradeHandlers()}) {
     if (auto found = handlers->find(endpoint); found != handlers->end()) return found->second;
   }
   return nullptr;

@@ -20,12 +20,16 @@ class Keeper : public MountKeeper {
   void Put(const KeptMount& mount, bool with_descriptors) override;
   void PutView(const std::string& mountpoint, uint64_t slot, std::optional<Instant> at) override;
   void Drop(const std::string& mountpoint) override;
+  void PutRemoval(const std::string& name) override;
+  void DropRemoval(const std::string& name) override;
+  void Upgrade() override;
 
   void Beat();
   void Ready();  // the volumes answer
 
  private:
   const int channel_;
+  std::mutex upgrade_mutex_;  // for who waits for an answer
 };
 
 // Tells the supervisor once a second that the daemon lives: as long as `probe` returns.

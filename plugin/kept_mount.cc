@@ -53,6 +53,21 @@ KeptEntry EncodeView(const std::string& mountpoint, uint64_t slot, Instant at) {
   return {KeyOfView(mountpoint, slot), std::to_string(at.ns), {}};
 }
 
+std::vector<std::string> DecodeRemovals(const std::vector<KeptEntry>& entries) {
+  std::vector<std::string> names;
+  for (const KeptEntry& entry : entries) {
+    if (entry.key.starts_with(kKeyOfRemoval)) names.push_back(entry.value);
+  }
+  return names;
+}
+
+std::string DecodeFailedUpgrade(const std::vector<KeptEntry>& entries) {
+  for (const KeptEntry& entry : entries) {
+    if (entry.key == kKeyOfFailedUpgrade) return entry.value;
+  }
+  return "";
+}
+
 std::vector<KeptMount> DecodeMounts(const std::vector<KeptEntry>& entries) {
   std::map<std::string, KeptMount> mounts;
   for (const KeptEntry& entry : entries) {

@@ -21,8 +21,9 @@ struct KeptMount {
   std::string source;
   std::string device;                 // as MountEntry::device
   std::map<std::string, int> counts;  // who holds it
-  // IDs that have just been counted (1) or discounted (-1) without its being known whether the one
-  // who asked has had the answer. If not, the same request comes again.
+  // IDs that have just been counted (1, or more if several have asked at once) or discounted (-1)
+  // without its being known whether the one who asked has had the answer. If not, the same request
+  // comes again.
   std::map<std::string, int> unanswered;
   SessionRemains remains;
 };
@@ -37,6 +38,12 @@ class MountKeeper {
   // As SessionOptions::on_view, of the mount at `mountpoint`.
   virtual void PutView(const std::string& mountpoint, uint64_t slot, std::optional<Instant> at) = 0;
   virtual void Drop(const std::string& mountpoint) = 0;
+  // A volume that is about to be removed, for as long as the request may come again.
+  virtual void PutRemoval(const std::string& name) = 0;
+  virtual void DropRemoval(const std::string& name) = 0;
+  // Asks for this process to be replaced by the program that is at its path now, which ends it.
+  // Returns only by throwing Refused: why not.
+  virtual void Upgrade() = 0;
 };
 
 // What the supervisor keeps without knowing what it is.
@@ -48,6 +55,14 @@ struct KeptEntry {
 
 // A mount's key is its mountpoint; those of its views begin with that, and go with it.
 inline constexpr char kKeyOfView = '#';
+
+// A removal's key begins with this, which no mountpoint does.
+inline constexpr char kKeyOfRemoval[] = "removed:";
+std::vector<std::string> DecodeRemovals(const std::vector<KeptEntry>& entries);
+
+// The value says why the program of the last upgrade was not kept. No mountpoint begins so, either.
+inline constexpr char kKeyOfFailedUpgrade[] = "upgrade:";
+std::string DecodeFailedUpgrade(const std::vector<KeptEntry>& entries);
 
 KeptEntry EncodeMount(const KeptMount& mount, bool with_descriptors);
 KeptEntry EncodeView(const std::string& mountpoint, uint64_t slot, Instant at);

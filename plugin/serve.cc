@@ -27,6 +27,7 @@
 #include "metadata/refused.h"
 #include "plugin/channel.h"
 #include "plugin/keeper.h"
+#include "plugin/patience.h"
 #include "plugin/privileges.h"
 #include "plugin/server.h"
 #include "plugin/supervisor.h"
@@ -70,22 +71,39 @@ int EndSignals() {
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
+// As VolumesOptions::repeat_patience, which tests change.
+std::chrono::seconds RepeatPatience() {
+  const char* const given = std::getenv("REWIND_REPEAT_SECONDS");
+  const int number = given == nullptr ? 0 : std::atoi(given);
+  return std::chrono::seconds(number > 0 ? number : 60);
+}
+
 // Opens the store and goes on with inherited mounts on a thread of its own, so that the daemon can
 // be told to end meanwhile.
 class Opening {
  public:
   Opening(const ServeSettings& settings, Server& server, Keeper& keeper,
-          std::vector<KeptMount> inherited)
+          std::vector<KeptEntry> inherited)
       : done_fd_(eventfd(0, EFD_CLOEXEC)),
         thread_([this, &settings, &server, &keeper, inherited = std::move(inherited)] {
           try {
             UseTrustedDirectory(settings.root, "the data root");
-            store_ = OpenStore(settings);
+            // A daemon whose supervisor was killed ends at once, but not before the next can be
+            // there.
+            store_ = WithPatience(EBUSY, kPredecessorPatience,
+                                  [&] { return Store::Open(StoreOptionsOf(settings)); });
             VolumesOptions volumes_options;
             volumes_options.mounts = settings.mounts;
             volumes_options.keeper = &keeper;
-            volumes_options.inherited = inherited;
-            volumes_ = std::make_unique<Volumes>(*store_, std::move(volumes_options));
+            volumes_options.inherited = DecodeMounts(inherited);
+            volumes_options.repeat_patience = RepeatPatience();
+            volumes_options.failed_upgrade = DecodeFailedUpgrade(inherited);
+            volumes_options.removed = DecodeRemovals(inherited);
+            // Who finds the directory busy has not touched what is inherited.
+            volumes_ = WithPatience(EBUSY, kPredecessorPatience, [&] {
+              return std::make_unique<Volumes>(*store_, volumes_options);
+            });
+            keeper.Ready();  // first: from then on, to end is no refusal to start
             server.Ready(*volumes_);
           } catch (...) {
             error_ = std::current_exception();
@@ -110,20 +128,6 @@ class Opening {
   Volumes& volumes() { return *volumes_; }
 
  private:
-  // A daemon whose supervisor was killed ends at once, but not before the next can be there.
-  static std::unique_ptr<Store> OpenStore(const ServeSettings& settings) {
-    constexpr std::chrono::milliseconds kPatience{1000}, kPause{20};
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    for (;;) {
-      try {
-        return Store::Open(StoreOptionsOf(settings));
-      } catch (const Refused& refused) {
-        if (refused.error() != EBUSY || std::chrono::steady_clock::now() > deadline) throw;
-      }
-      std::this_thread::sleep_for(kPause);
-    }
-  }
-
   std::unique_ptr<Store> store_;
   std::unique_ptr<Volumes> volumes_;
   std::exception_ptr error_;
@@ -171,11 +175,12 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
   prctl(PR_SET_NAME, "rewind-daemon");
   const int end_fd = EndSignals();
   Keeper keeper(inheritance.channel);
-  Heartbeat heartbeat(&keeper);
+  std::optional<Opening> opened;  // outlives those who may be asking it while this ends
   Server server(inheritance.listening);
+  Heartbeat heartbeat(&keeper);
   spdlog::info("rewind {} listens on {}; opening {}", REWIND_VERSION, settings.socket,
                settings.root);
-  Opening opening(settings, server, keeper, DecodeMounts(inheritance.entries));
+  Opening& opening = opened.emplace(settings, server, keeper, inheritance.entries);
   if (!WaitForEither(opening.done_fd(), end_fd)) {
     spdlog::info("told to end while opening {}", settings.root);
     EndNow(server, EXIT_SUCCESS);
@@ -189,7 +194,6 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
     EndNow(server, EXIT_FAILURE);
   }
   spdlog::info("ready with {} volumes", opening.store().List().size());
-  keeper.Ready();
   heartbeat.Probe([&opening] { opening.volumes().Probe(); });
   WaitUntilReadable(end_fd);
   spdlog::info("told to end: unmounting");
@@ -212,9 +216,12 @@ void Serve(const ServeSettings& settings) {
     ServeAsDaemon(settings, *inheritance);
     return;
   }
-  CheckFuse();
+  const bool is_check = IsCheckOfSupervision();
+  std::optional<Supervision> before = TakeSupervision();
+  if (!before) CheckFuse();
   StoreOptionsOf(settings);  // what means nothing is refused before anything is touched
-  const int exit_code = Supervise(settings);
+  if (is_check) return;
+  const int exit_code = before ? Supervise(settings, *std::move(before)) : Supervise(settings);
   if (exit_code != EXIT_SUCCESS) std::_Exit(exit_code);
 }
 

@@ -197,7 +197,10 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
     lock.unlock();
     if (volumes != nullptr) volumes->Answered();
   });
-  thread_ = std::thread([this] { http_->listen_after_bind(); });
+  thread_ = std::thread([this] {
+    http_->listen_after_bind();
+    ended_ = true;
+  });
 }
 
 Server::~Server() { Stop(); }
@@ -217,8 +220,8 @@ void Server::Ready(Volumes& volumes) {
 void Server::Stop() {
   if (!thread_.joinable()) return;
   RemoveSocket();
-  // Stopping does nothing before the thread runs.
-  while (!http_->is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // Stopping does nothing before the thread runs. It may have ended by itself.
+  while (!http_->is_running() && !ended_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   http_->stop();
   thread_.join();
 }

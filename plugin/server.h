@@ -1,6 +1,7 @@
 // The HTTP server on the daemon's Unix socket.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <memory>
@@ -49,6 +50,7 @@ class Server {
   std::condition_variable is_ready_;
   Volumes* volumes_ = nullptr;  // guarded by mutex_
   std::unique_ptr<HttpServer> http_;
+  std::atomic<bool> ended_{false};  // the thread
   std::thread thread_;
 };
 

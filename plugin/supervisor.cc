@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -25,6 +25,8 @@
 #include "metadata/refused.h"
 #include "plugin/channel.h"
 #include "plugin/mount_info.h"
+#include "plugin/patience.h"
+#include "plugin/supervision.h"
 #include "plugin/unix_socket.h"
 
 namespace rw {
@@ -36,16 +38,20 @@ using Clock = std::chrono::steady_clock;
 
 // The engine waits ten seconds for a plugin to end.
 constexpr seconds kStopPatience{9};
-// A daemon that ends before this fails. The third in a row has to wait.
+// A daemon that ends before this fails. The sixth in a row has to wait.
 constexpr seconds kSoundLife{1};
-constexpr int kFreeFailures = 2;
+constexpr int kFreeFailures = 5;
 constexpr milliseconds kFirstDelay{100}, kLongestDelay{5000};
 // Disks may be slow, and a daemon that waits for one is not hung.
 constexpr int kDefaultBeatPatience = 60;
 constexpr char kBeatPatienceVariable[] = "REWIND_WATCHDOG_SECONDS";
 constexpr seconds kAbortPatience{5};
+// Of its silence, as much counts as the supervisor was there to hear: the machine may have slept.
+constexpr seconds kListening{1};
 constexpr int kChannelBytes = 1 << 22;  // one message is far smaller
 constexpr char kOwnProgram[] = "/proc/self/exe";
+// Of a program that is to take over, to say that it can.
+constexpr seconds kCheckPatience{20};
 
 std::string Describe(int status) {
   if (WIFSIGNALED(status)) {
@@ -63,14 +69,6 @@ sigset_t Signals() {
   return signals;
 }
 
-int MakeMemory(const std::string& text) {
-  const int fd = memfd_create("rewind-inheritance", 0);
-  if (fd < 0 || write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    throw Refused(errno, std::string("cannot start the daemon: ") + std::strerror(errno));
-  }
-  return fd;
-}
-
 seconds BeatPatience() {
   const char* given = std::getenv(kBeatPatienceVariable);
   const int number = given == nullptr ? 0 : std::atoi(given);
@@ -80,18 +78,24 @@ seconds BeatPatience() {
 class Supervisor {
  public:
   explicit Supervisor(const ServeSettings& settings)
-      : settings_(settings), listening_(ListenOn(settings.socket)) {
-    const sigset_t signals = Signals();
-    signal(SIGCHLD, SIG_DFL);  // ignored ones do not come
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
-    signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    // Two descriptors for each mount, here and in the daemon.
-    rlimit limit{};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+      // One that was killed listens for as long as its daemon has not ended.
+      : Supervisor(settings, WithPatience(EADDRINUSE, kPredecessorPatience,
+                                          [&] { return ListenOn(settings.socket); })) {
     std::error_code ignored;
     own_path_ = std::filesystem::read_symlink(kOwnProgram, ignored);
+    StartDaemon();
+  }
+  // Goes on where the program that was in this process before has ended.
+  Supervisor(const ServeSettings& settings, Supervision before)
+      : Supervisor(settings, before.state.listening) {
+    own_path_ = std::move(before.program);
+    daemon_ = before.daemon;
+    channel_ = before.state.channel;
+    for (KeptEntry& entry : before.state.entries) kept_[entry.key] = std::move(entry);
+    was_ready_ = true;
+    started_ = heard_at_ = Clock::now();
+    ready_at_ = started_;
+    spdlog::info("rewind {} supervises the daemon from now on", REWIND_VERSION);
   }
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
@@ -103,19 +107,38 @@ class Supervisor {
   }
 
   int Run() {
-    StartDaemon();
     while (!exit_code_) {
-      pollfd waiting[] = {{signals_, POLLIN, 0}, {channel_, POLLIN, 0}};
+      pollfd waiting[] = {{signals_, POLLIN, 0}, {channel_ended_ ? -1 : channel_, POLLIN, 0}};
       poll(waiting, 2, MillisecondsToWait());
       // What the daemon sent before it ended comes first, and so does its being told to end.
       ReceiveAll();
+      // Nothing more comes, and its being over would wake us until the process has ended.
+      if ((waiting[1].revents & POLLHUP) != 0) channel_ended_ = true;
       HandleSignals();
       HandleTime();
+      if (upgrading_ == Upgrading::kItself && ready_at_) GiveOver();
     }
     return *exit_code_;
   }
 
  private:
+  // Where an upgrade is. Until the new program has said that it can take over, and the daemon that
+  // it is then is ready, there is a way back.
+  enum class Upgrading { kNot, kChecking, kItself };
+
+  Supervisor(const ServeSettings& settings, int listening)
+      : settings_(settings), listening_(listening) {
+    const sigset_t signals = Signals();
+    signal(SIGCHLD, SIG_DFL);  // ignored ones do not come
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    // Two descriptors for each mount, here and in the daemon.
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+
   static void CloseAll(KeptEntry* entry) {
     for (const int descriptor : entry->descriptors) close(descriptor);
     entry->descriptors.clear();
@@ -135,21 +158,27 @@ class Supervisor {
     return arguments;
   }
 
+  Inheritance StateWith(int channel) const {
+    Inheritance inheritance{channel, listening_, getpid(), {}};
+    inheritance.entries.reserve(kept_.size());
+    for (const auto& [key, entry] : kept_) inheritance.entries.push_back(entry);
+    return inheritance;
+  }
+
   void StartDaemon() {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
       throw Refused(errno, std::string("cannot start the daemon: ") + std::strerror(errno));
     setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &kChannelBytes, sizeof(kChannelBytes));
-    Inheritance inheritance{pair[1], listening_, getpid(), {}};
-    inheritance.entries.reserve(kept_.size());
-    for (const auto& [key, entry] : kept_) inheritance.entries.push_back(entry);
-    const int memory = MakeMemory(EncodeInheritance(inheritance));
-    std::vector<std::string> arguments = Arguments();
-    std::vector<char*> argv;
-    argv.reserve(arguments.size() + 1);
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    setenv(kInheritanceVariable, std::to_string(memory).c_str(), 1);
+    const Inheritance inheritance = StateWith(pair[1]);
+    int memory = -1;
+    try {
+      memory = MakeMemory(EncodeInheritance(inheritance));
+    } catch (...) {
+      close(pair[0]);
+      close(pair[1]);
+      throw;
+    }
     daemon_ = fork();
     if (daemon_ == 0) {
       LetPass(inheritance);
@@ -159,14 +188,17 @@ class Supervisor {
       sigaddset(&signals, SIGHUP);
       sigaddset(&signals, SIGCHLD);
       sigprocmask(SIG_UNBLOCK, &signals, nullptr);
-      execv(program_.c_str(), argv.data());
+      Execute(program_.c_str(), Arguments(), kInheritanceVariable, memory);
+      std::fprintf(stderr, "rewind: cannot execute %s: %s\n", program_.c_str(),
+                   std::strerror(errno));
       _exit(kCannotExecute);
     }
-    unsetenv(kInheritanceVariable);
     close(memory);
     close(pair[1]);
     channel_ = pair[0];
-    started_ = last_beat_ = Clock::now();
+    channel_ended_ = false;
+    started_ = heard_at_ = Clock::now();
+    silence_ = {};
     ready_at_.reset();
     if (daemon_ < 0) {
       spdlog::error("cannot start the daemon: {}", std::strerror(errno));
@@ -178,7 +210,8 @@ class Supervisor {
     std::optional<Clock::time_point> next = start_at_;
     const auto consider = [&](Clock::time_point at) { next = std::min(next.value_or(at), at); };
     if (kill_at_) consider(*kill_at_);
-    if (daemon_ > 0 && !kill_at_) consider(last_beat_ + beat_patience_);
+    if (check_ > 0) consider(check_until_);
+    if (daemon_ > 0 && !kill_at_) consider(heard_at_ + kListening);
     if (!next) return -1;
     const auto left = std::chrono::ceil<milliseconds>(*next - Clock::now());
     return static_cast<int>(std::max<int64_t>(0, left.count()));
@@ -187,7 +220,7 @@ class Supervisor {
   void ReceiveAll() {
     if (channel_ < 0) return;
     while (auto message = ReceiveMessage(channel_)) {
-      last_beat_ = Clock::now();
+      silence_ = {};
       switch (message->kind) {
         case ChannelMessage::Kind::kPut:
           Put(std::move(message->entry));
@@ -204,7 +237,11 @@ class Supervisor {
             ended_at_.reset();
           }
           break;
+        case ChannelMessage::Kind::kUpgrade:
+          Upgrade();
+          break;
         case ChannelMessage::Kind::kBeat:
+        case ChannelMessage::Kind::kRefused:
           break;
       }
     }
@@ -237,13 +274,14 @@ class Supervisor {
     signalfd_siginfo info{};
     while (read(signals_, &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) Stop();
-      if (info.ssi_signo == SIGHUP) Replace();
+      if (info.ssi_signo == SIGHUP) Upgrade();
     }
     int status = 0;
     pid_t ended = 0;
     // As the first process of a container, all orphans in it are this one's to reap.
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
       if (ended == daemon_) DaemonEnded(status);
+      if (ended == check_) CheckEnded(status);
     }
   }
 
@@ -252,6 +290,7 @@ class Supervisor {
     stopping_ = true;
     RemoveSocket();
     start_at_.reset();
+    if (check_ > 0) kill(check_, SIGKILL);
     if (daemon_ <= 0) {
       DetachAll();
       exit_code_ = EXIT_SUCCESS;
@@ -261,16 +300,63 @@ class Supervisor {
     kill_at_ = Clock::now() + kStopPatience;
   }
 
-  void Replace() {
-    if (stopping_ || own_path_.empty()) return;
+  // First the new program says whether it can go on with what there is, then it becomes the daemon,
+  // and when that is ready, the supervisor, too.
+  void Upgrade() {
+    if (stopping_) return;
+    if (upgrading_ != Upgrading::kNot) {
+      RefuseUpgrade("one is under way");
+      return;
+    }
+    kept_.erase(kKeyOfFailedUpgrade);
+    try {
+      check_ = StartCheck({StateWith(-1), daemon_, own_path_}, Arguments());
+    } catch (const Refused& refused) {
+      RefuseUpgrade(refused.what());
+      return;
+    }
+    upgrading_ = Upgrading::kChecking;
+    check_until_ = Clock::now() + kCheckPatience;
+  }
+
+  void RefuseUpgrade(const std::string& why) {
+    spdlog::error("no upgrade to {}: {}", own_path_, why);
+    // The daemon waits for it only if it has asked.
+    if (channel_ >= 0)
+      SendMessage(channel_, {ChannelMessage::Kind::kRefused, {"", why, {}}}, false);
+  }
+
+  void CheckEnded(int status) {
+    check_ = -1;
+    upgrading_ = Upgrading::kNot;
+    if (stopping_) return;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS) {
+      RefuseUpgrade("the program there cannot take over (" + Describe(status) +
+                    "), the log may say why; nothing has changed");
+      return;
+    }
     spdlog::info("replacing the daemon by {}", own_path_);
+    upgrading_ = Upgrading::kItself;
     program_ = own_path_;
-    replacing_ = true;
+    replacing_ = daemon_ > 0;
+    ready_at_.reset();
     if (daemon_ > 0) {
       kill(daemon_, SIGKILL);
     } else {
       start_at_ = Clock::now();
     }
+  }
+
+  // The daemon is the new program, and goes on; so does this process.
+  void GiveOver() {
+    upgrading_ = Upgrading::kNot;
+    int error = 0;
+    try {
+      error = HandOver({StateWith(channel_), daemon_, own_path_}, Arguments());
+    } catch (const Refused& refused) {
+      error = refused.error();
+    }
+    spdlog::error("the supervisor stays the one before: {}", std::strerror(error));
   }
 
   void DaemonEnded(int status) {
@@ -305,12 +391,17 @@ class Supervisor {
       spdlog::error("the new program did not start ({}); going back to the one before",
                     Describe(status));
       program_ = kOwnProgram;
+      upgrading_ = Upgrading::kNot;
+      kept_[kKeyOfFailedUpgrade] = {
+          kKeyOfFailedUpgrade,
+          "the daemon that " + own_path_ + " would be did not start (" + Describe(status) + ")",
+          {}};
       start_at_ = now;
       return;
     }
     // It has said why.
-    if (!was_ready_ && WIFEXITED(status)) {
-      exit_code_ = WEXITSTATUS(status);
+    if (!was_ready_ && kept_.empty() && WIFEXITED(status)) {
+      exit_code_ = WEXITSTATUS(status) == kCannotExecute ? EXIT_FAILURE : WEXITSTATUS(status);
       return;
     }
     const bool failing = !ready_at_ || now - *ready_at_ < kSoundLife;
@@ -342,13 +433,19 @@ class Supervisor {
         start_at_ = now + kLongestDelay;
       }
     }
+    if (check_ > 0 && now >= check_until_) {
+      kill(check_, SIGKILL);  // what comes of it is heard by its end
+      check_until_ = now + kCheckPatience;
+    }
     if (daemon_ <= 0) return;
+    silence_ += std::min<Clock::duration>(now - heard_at_, 2 * kListening);
+    heard_at_ = now;
     if (kill_at_ && now >= *kill_at_) {
       spdlog::error("the daemon does not end; killing it");
       kill(daemon_, SIGKILL);
       if (stopping_) DetachAll();  // while there is time
       kill_at_ = now + kAbortPatience;
-    } else if (!kill_at_ && now - last_beat_ >= beat_patience_) {
+    } else if (!kill_at_ && silence_ >= beat_patience_) {
       spdlog::error("the daemon has not answered for {} s; ending it", beat_patience_.count());
       kill(daemon_, SIGABRT);
       kill_at_ = now + kAbortPatience;
@@ -375,13 +472,19 @@ class Supervisor {
 
   pid_t daemon_ = -1;
   int channel_ = -1;
-  bool was_ready_ = false;  // any daemon
+  bool channel_ended_ = false;  // by the daemon
+  bool was_ready_ = false;      // any daemon
   bool stopping_ = false;
   bool replacing_ = false;
+  Upgrading upgrading_ = Upgrading::kNot;
+  pid_t check_ = -1;  // the process that says whether it can take over
+  Clock::time_point check_until_;
   std::optional<int> exit_code_;
   int failures_ = 0;  // in a row
   milliseconds delay_{0};
-  Clock::time_point started_, last_beat_;
+  Clock::time_point started_;
+  Clock::time_point heard_at_;                 // when silence_ was counted last
+  Clock::duration silence_{0};                 // since the daemon's last message
   std::optional<Clock::time_point> ready_at_;  // this daemon
   std::optional<Clock::time_point> ended_at_;  // the last one, until one is ready
   std::optional<Clock::time_point> start_at_;  // the next one
@@ -392,6 +495,11 @@ class Supervisor {
 
 int Supervise(const ServeSettings& settings) {
   Supervisor supervisor(settings);
+  return supervisor.Run();
+}
+
+int Supervise(const ServeSettings& settings, Supervision before) {
+  Supervisor supervisor(settings, std::move(before));
   return supervisor.Run();
 }
 

@@ -6,12 +6,16 @@
 #pragma once
 
 #include "plugin/settings.h"
+#include "plugin/supervision.h"
 
 namespace rw {
 
 // Runs the daemon (this program again, as a child) until SIGTERM or SIGINT; returns the exit code.
-// SIGHUP replaces the daemon by the program that is at this one's path now. Throws Refused for what
-// can be seen to be wrong before the daemon starts: the socket.
+// SIGHUP, or the daemon's asking for it, replaces the daemon and then this process's program by the
+// one that is at its path now. Throws Refused for what can be seen to be wrong before the daemon
+// starts: the socket.
 int Supervise(const ServeSettings& settings);
+// The same, where the supervisor that was in this process before has ended.
+int Supervise(const ServeSettings& settings, Supervision before);
 
 }  // namespace rw

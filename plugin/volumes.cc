@@ -60,8 +60,31 @@ std::string PlainName(const std::string& name) {
   return plain;
 }
 
-// Of what this thread has counted: the volume and the instant shown.
-thread_local std::optional<std::pair<std::string, Instant>> unanswered_here;
+// What this thread has counted.
+struct Counted {
+  std::string volume;
+  Instant shown;
+  std::string id;
+  int change = 0;
+};
+thread_local std::optional<Counted> unanswered_here;
+
+// Closes the descriptors unless they are released.
+class OwnedRemains {
+ public:
+  explicit OwnedRemains(SessionRemains remains) : remains_(std::move(remains)) {}
+  ~OwnedRemains() {
+    if (!remains_) return;
+    close(remains_->device);
+    close(remains_->board);
+  }
+  OwnedRemains(const OwnedRemains&) = delete;
+  OwnedRemains& operator=(const OwnedRemains&) = delete;
+  SessionRemains Release() { return *std::exchange(remains_, std::nullopt); }
+
+ private:
+  std::optional<SessionRemains> remains_;
+};
 
 std::string Describe(const std::vector<MountHolder>& holders, const std::string& name) {
   std::string by;
@@ -140,6 +163,8 @@ class Volumes::Work {
 
 Volumes::Volumes(Store& store, VolumesOptions options)
     : store_(store), options_(std::move(options)), directory_fd_(LockDirectory(options_.mounts)) {
+  for (const std::string& name : options_.removed)
+    removals_[name] = Clock::now() + options_.repeat_patience;
   std::set<std::string> inherited;
   for (const KeptMount& kept : options_.inherited) {
     if (Inherit(kept)) inherited.insert(kept.mountpoint);
@@ -165,29 +190,21 @@ bool Volumes::Inherit(KeptMount kept) {
 }
 
 void Volumes::TakeOver(KeptMount kept) {
-  SessionRemains remains = kept.remains;
-  const auto refuse = [&remains](int error, const std::string& why) {
-    close(remains.device);
-    close(remains.board);
-    throw Refused(error, why);
-  };
+  OwnedRemains remains(kept.remains);
   const std::optional<MountEntry> entry = FindMountAt(kept.mountpoint);
-  if (!entry || entry->device != kept.device) refuse(ENOENT, "it was unmounted");
+  if (!entry || entry->device != kept.device) throw Refused(ENOENT, "it was unmounted");
   const std::optional<VolumeRecord> record = store_.Find(kept.name);
-  if (!record || record->id != kept.volume) refuse(ENOENT, "its volume is gone");
+  if (!record || record->id != kept.volume) throw Refused(ENOENT, "its volume is gone");
   Mounted mounted;
-  std::shared_ptr<Volume> volume;
-  try {
-    volume = kept.at ? store_.OpenAt(kept.name, *kept.at) : store_.OpenVolume(kept.name);
-  } catch (const Refused& refused) {
-    refuse(refused.error(), refused.what());
-  }
+  std::shared_ptr<Volume> volume =
+      kept.at ? store_.OpenAt(kept.name, *kept.at) : store_.OpenVolume(kept.name);
   SessionOptions session_options = OptionsOf(*record, kept.mountpoint, kept.source);
-  session_options.inherited = std::move(remains);
+  session_options.inherited = remains.Release();
   mounted.session = options_.mount(std::move(volume), std::move(session_options));
   mounted.result = {kept.mountpoint, kept.device};
   mounted.counts = std::move(kept.counts);
   mounted.doubtful = std::move(kept.unanswered);
+  mounted.doubted_until = Clock::now() + options_.repeat_patience;
   const std::string name = kept.name;
   const Instant key = kept.at.value_or(kInstantMax);
   mounted.kept = std::move(kept);
@@ -225,13 +242,49 @@ void Volumes::Create(const std::string& name, const std::map<std::string, std::s
   store_.Create(request);
 }
 
-void Volumes::Remove(const std::string& name) {
-  Work work(*this, name);
+void Volumes::Remove(const std::string& name) { Remove(Work(*this, name), name); }
+
+void Volumes::RemoveOrRepeat(const std::string& name) {
+  const Work work(*this, name);
+  if (store_.Find(name) || !WasJustRemoved(name)) Remove(work, name);
+}
+
+void Volumes::Remove(const Work& work, const std::string& name) {
   std::vector<MountHolder> holders = HoldersOf(work.entry());
   if (!holders.empty()) {
     throw Refused(EBUSY, "cannot remove " + name + ": mounted by " + Describe(holders, name));
   }
+  if (!store_.Find(name)) RefuseUnknown(name);
+  {
+    const std::lock_guard lock(mutex_);
+    removals_[name] = Clock::now() + options_.repeat_patience;
+  }
+  // Before it is done: this process may end right after it.
+  if (options_.keeper != nullptr) options_.keeper->PutRemoval(name);
   store_.Remove(name);
+}
+
+bool Volumes::WasJustRemoved(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = removals_.find(name);
+  return found != removals_.end() && Clock::now() < found->second;
+}
+
+void Volumes::ForgetRemovals() {
+  std::vector<std::string> names;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    for (const auto& [name, until] : removals_) {
+      if (now >= until) names.push_back(name);
+    }
+  }
+  for (const std::string& name : names) {
+    const Work work(*this, name);
+    if (options_.keeper != nullptr) options_.keeper->DropRemoval(name);
+    const std::lock_guard lock(mutex_);
+    removals_.erase(name);
+  }
 }
 
 MountResult Volumes::Mount(const std::string& name, const std::string& id,
@@ -332,16 +385,25 @@ KeptMount Volumes::KeptOf(const Mounted& mounted) {
   KeptMount kept = mounted.kept;
   kept.counts = mounted.counts;
   kept.unanswered = mounted.unanswered;
-  kept.unanswered.insert(mounted.doubtful.begin(), mounted.doubtful.end());
+  for (const auto& [id, change] : mounted.doubtful) {
+    int& sum = kept.unanswered[id];
+    sum = sum * change >= 0 ? sum + change : sum;
+  }
   kept.remains = mounted.session->remains().value_or(SessionRemains{});
   return kept;
 }
 
 void Volumes::Count(Mounted* mounted, const std::string& id, int change) {
   const auto doubtful = mounted->doubtful.find(id);
-  const bool repeated = doubtful != mounted->doubtful.end() && doubtful->second == change;
-  if (doubtful != mounted->doubtful.end()) mounted->doubtful.erase(doubtful);
-  mounted->unanswered[id] = change;
+  bool repeated = false;
+  if (doubtful != mounted->doubtful.end()) {
+    repeated = Clock::now() < mounted->doubted_until && doubtful->second * change > 0;
+    doubtful->second -= change;
+    if (!repeated || doubtful->second == 0) mounted->doubtful.erase(doubtful);
+  }
+  int& unanswered = mounted->unanswered[id];
+  unanswered = unanswered * change > 0 ? unanswered + change : change;
+  unanswered_here = {mounted->kept.name, mounted->kept.at.value_or(kInstantMax), id, change};
   if (repeated) return;
   int& count = mounted->counts[id];
   count += change;
@@ -351,21 +413,35 @@ void Volumes::Count(Mounted* mounted, const std::string& id, int change) {
 void Volumes::Keep(const KeptMount& kept, bool with_descriptors) {
   if (options_.keeper == nullptr || kept.remains.device < 0) return;
   options_.keeper->Put(kept, with_descriptors);
-  if (!kept.unanswered.empty()) unanswered_here = {kept.name, kept.at.value_or(kInstantMax)};
 }
 
 void Volumes::Answered() {
   if (!unanswered_here) return;
-  const auto [name, key] = *std::exchange(unanswered_here, std::nullopt);
-  Work work(*this, name);
+  const Counted counted = *std::exchange(unanswered_here, std::nullopt);
+  Work work(*this, counted.volume);
   std::unique_lock lock(mutex_);
-  const auto found = work.entry().mounted.find(key);
-  if (found == work.entry().mounted.end() || found->second.unanswered.empty()) return;
-  // Others' as well, whose answers are on their way at the least.
-  found->second.unanswered.clear();
+  const auto found = work.entry().mounted.find(counted.shown);
+  if (found == work.entry().mounted.end()) return;
+  // Only its own: others of the same ID may be under way.
+  std::map<std::string, int>& unanswered = found->second.unanswered;
+  const auto own = unanswered.find(counted.id);
+  if (own == unanswered.end() || own->second * counted.change < 0) return;
+  own->second -= counted.change;
+  if (own->second == 0) unanswered.erase(own);
   const KeptMount kept = KeptOf(found->second);
   lock.unlock();
   Keep(kept);
+}
+
+void Volumes::ForgetDoubts(const Work& work) {
+  for (auto& [at, mounted] : work.entry().mounted) {
+    std::unique_lock lock(mutex_);
+    if (mounted.doubtful.empty() || Clock::now() < mounted.doubted_until) continue;
+    mounted.doubtful.clear();
+    const KeptMount kept = KeptOf(mounted);
+    lock.unlock();
+    Keep(kept);
+  }
 }
 
 void Volumes::Unmount(Mounted mounted) {
@@ -502,7 +578,14 @@ void Volumes::Probe() {
     const Work work(*this, name, std::try_to_lock);
     if (!work.ours()) continue;  // its mounts are being changed
     for (const auto& [at, mounted] : work.entry().mounted) mounted.session->Probe();
+    ForgetDoubts(work);
   }
+  ForgetRemovals();
+}
+
+void Volumes::Upgrade() {
+  if (options_.keeper == nullptr) throw Refused(ENOTSUP, "there is no supervisor");
+  options_.keeper->Upgrade();
 }
 
 void Volumes::UnmountAll() {
@@ -512,6 +595,7 @@ void Volumes::UnmountAll() {
     stopping_ = true;
     for (const auto& [name, entry] : entries_) names.push_back(name);
   }
+  std::vector<Mounted> ending;
   for (const std::string& name : names) {
     Work work(*this, name);
     std::map<Instant, Mounted> released;
@@ -519,8 +603,12 @@ void Volumes::UnmountAll() {
       std::lock_guard lock(mutex_);
       released.swap(work.entry().mounted);
     }
-    for (auto& [at, mounted] : released) Unmount(std::move(mounted));
+    for (auto& [at, mounted] : released) {
+      mounted.session->BeginEnd();
+      ending.push_back(std::move(mounted));
+    }
   }
+  for (Mounted& mounted : ending) Unmount(std::move(mounted));
 }
 
 CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string>& at) {

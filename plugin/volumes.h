@@ -10,6 +10,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -35,6 +36,10 @@ struct VolumesOptions {
   MountKeeper* keeper = nullptr;
   // Mounts of an earlier daemon to go on with. Takes their descriptors.
   std::vector<KeptMount> inherited = {};
+  std::string failed_upgrade = {};        // why the program of the last upgrade was not kept; or ""
+  std::vector<std::string> removed = {};  // as MountKeeper::PutRemoval, by an earlier daemon
+  // How long the engine may repeat a request whose answer it has not had.
+  std::chrono::milliseconds repeat_patience{60'000};
 };
 
 struct MountHolder {
@@ -69,6 +74,9 @@ class Volumes {
 
   // Throws Refused: ENOENT, or EBUSY naming who holds it.
   void Remove(const std::string& name);
+  // The same for who may be repeating the request that did it, not having had the answer: nothing,
+  // if there is no volume of that name and one was removed lately.
+  void RemoveOrRepeat(const std::string& name);
 
   // Adds one to the count of (name, id) and mounts if that was the first. `at` shows the volume at
   // a time in text, read-only. Throws Refused: ENOENT, what the time gets, what the mount gets.
@@ -97,6 +105,10 @@ class Volumes {
   // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
   CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
   CheckProgress Progress();  // of the check under way
+  // As MountKeeper::Upgrade.
+  void Upgrade();
+  const std::string& failed_upgrade() const { return options_.failed_upgrade; }
+
   void EndChecks() { checks_end_ = true; }
   std::vector<Pin> Pins(const std::string& name) { return store_.Pins(name); }
   std::vector<RemovedVolume> ListRemoved() { return store_.ListRemoved(); }
@@ -125,6 +137,7 @@ class Volumes {
   void Probe();
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Mounted {
     std::unique_ptr<Session> session;
     MountResult result;
@@ -132,6 +145,7 @@ class Volumes {
     // As KeptMount::unanswered: by this daemon, and by an earlier one, so that what comes may be
     // the same again.
     std::map<std::string, int> unanswered, doubtful;
+    Clock::time_point doubted_until;
     KeptMount kept;  // but for who holds it
   };
   // One volume name in use.
@@ -157,6 +171,10 @@ class Volumes {
   // Adds 1 or -1 to the count of `id`, unless an earlier daemon has done so for the same request.
   static void Count(Mounted* mounted, const std::string& id, int change);
   void Keep(const KeptMount& kept, bool with_descriptors = false);
+  void ForgetDoubts(const Work& work);
+  void Remove(const Work& work, const std::string& name);
+  bool WasJustRemoved(const std::string& name);
+  void ForgetRemovals();
   std::vector<MountHolder> HoldersOf(const Entry& entry) const;
 
   Store& store_;
@@ -170,6 +188,7 @@ class Volumes {
   std::mutex
       mutex_;  // guards the members below and is never held while the disk or the kernel is asked
   std::map<std::string, std::shared_ptr<Entry>> entries_;
+  std::map<std::string, Clock::time_point> removals_;  // until when they may be repeated
   bool stopping_ = false;
 };
 

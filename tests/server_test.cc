@@ -5,17 +5,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <future>
+#include <thread>
 
 #include "fs/store.h"
 #include "metadata/refused.h"
 #include "plugin/client.h"
 #include "plugin/endpoints.h"
 #include "plugin/options.h"
+#include "plugin/patience.h"
 #include "plugin/unix_socket.h"
 #include "plugin/volumes.h"
 #include "tests/support/daemon_process.h"
@@ -352,6 +355,30 @@ TEST(ServerReadinessTest, RequestsWaitForTheStoreButCapabilitiesDoNot) {
   server.Stop();
   EXPECT_FALSE(stdfs::exists(socket));
   EXPECT_THROW(Ask(socket, "VolumeDriver.List", Json::object()), Refused);
+}
+
+TEST(ServerReadinessTest, AServerThatListensNoMoreCanBeStopped) {
+  // Nothing can be accepted from what does not listen.
+  const int never_listened = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_GE(never_listened, 0);
+  Server server(never_listened);
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(100));  // most likely it has given up by now
+  server.Stop();
+}
+
+TEST(PatienceTest, WhatAPredecessorHoldsIsTriedAgain) {
+  int tries = 0;
+  const auto needs_three = [&] {
+    if (++tries < 3) throw Refused(EBUSY, "held");
+    return tries;
+  };
+  EXPECT_EQ(WithPatience(EBUSY, std::chrono::minutes(1), needs_three), 3);
+  tries = 0;
+  EXPECT_THROW(WithPatience(EADDRINUSE, std::chrono::minutes(1), needs_three), Refused);
+  EXPECT_EQ(tries, 1);
+  tries = 0;
+  EXPECT_THROW(WithPatience(EBUSY, std::chrono::milliseconds(-1), needs_three), Refused);
 }
 
 TEST(UnixSocketTest, OnlyAStaleSocketIsReplaced) {

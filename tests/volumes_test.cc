@@ -7,11 +7,14 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <condition_variable>
 #include <fstream>
 #include <future>
+#include <set>
+#include <thread>
 
 #include "fs/volume.h"
 #include "metadata/refused.h"
@@ -279,6 +282,121 @@ TEST_F(VolumesTest, NamesNeverBecomePaths) {
     EXPECT_EQ(Read(mountpoint / "file"), name);
     volumes_->Unmount(name, "a");
   }
+}
+
+// Keeps what it is told last of one mount, as a supervisor would.
+class RememberingKeeper : public MountKeeper {
+ public:
+  void Put(const KeptMount& mount, bool) override { mount_ = mount; }
+  void PutView(const std::string&, uint64_t, std::optional<Instant>) override {}
+  void Drop(const std::string&) override {}
+  void PutRemoval(const std::string& name) override { removals_.insert(name); }
+  void DropRemoval(const std::string& name) override { removals_.erase(name); }
+  void Upgrade() override { throw Refused(ENOTSUP, "nobody is there to do it"); }
+
+  KeptMount mount_;
+  std::set<std::string> removals_;
+};
+
+class KeptVolumesTest : public VolumesTest {
+ protected:
+  void SetUp() override {
+    VolumesTest::SetUp();
+    volumes_.reset();
+    options_.mounts = mounts();
+    options_.keeper = &keeper_;
+    volumes_ = std::make_unique<Volumes>(*store_, options_);
+    volumes_->Create("v", {});
+  }
+  static void OnAnotherThread(const std::function<void()>& action) { std::thread(action).join(); }
+
+  RememberingKeeper keeper_;
+  VolumesOptions options_;
+};
+
+TEST_F(KeptVolumesTest, AnAnswerTakesAwayItsOwnMarkOnly) {
+  volumes_->Mount("v", "a");
+  OnAnotherThread([&] { volumes_->Mount("v", "b"); });
+  OnAnotherThread([&] { volumes_->Mount("v", "a"); });
+  EXPECT_EQ(keeper_.mount_.unanswered, (std::map<std::string, int>{{"a", 2}, {"b", 1}}));
+  volumes_->Answered();
+  EXPECT_EQ(keeper_.mount_.unanswered, (std::map<std::string, int>{{"a", 1}, {"b", 1}}));
+  OnAnotherThread([&] {
+    volumes_->Unmount("v", "b");
+    volumes_->Answered();
+  });
+  EXPECT_EQ(keeper_.mount_.unanswered, (std::map<std::string, int>{{"a", 1}}));
+  EXPECT_EQ(keeper_.mount_.counts, (std::map<std::string, int>{{"a", 2}}));
+}
+
+TEST_F(KeptVolumesTest, ARemovalMayBeRepeatedForAWhile) {
+  volumes_->RemoveOrRepeat("v");
+  EXPECT_EQ(keeper_.removals_, (std::set<std::string>{"v"}));
+  EXPECT_NO_THROW(volumes_->RemoveOrRepeat("v"));
+  EXPECT_EQ(ErrorOf([&] { volumes_->Remove("v"); }), ENOENT);
+  EXPECT_EQ(ErrorOf([&] { volumes_->RemoveOrRepeat("other"); }), ENOENT);
+  volumes_->Probe();
+  EXPECT_NO_THROW(volumes_->RemoveOrRepeat("v"));
+  volumes_->Create("v", {});
+  volumes_->RemoveOrRepeat("v");
+  EXPECT_FALSE(store_->Find("v"));
+}
+
+TEST_F(KeptVolumesTest, ARemovalIsForgottenWhenNobodyCanBeRepeatingIt) {
+  volumes_.reset();
+  options_.repeat_patience = std::chrono::milliseconds(0);
+  volumes_ = std::make_unique<Volumes>(*store_, options_);
+  volumes_->Remove("v");
+  EXPECT_EQ(ErrorOf([&] { volumes_->RemoveOrRepeat("v"); }), ENOENT);
+  volumes_->Probe();
+  EXPECT_TRUE(keeper_.removals_.empty());
+}
+
+// Hands the mount of this process on to a Volumes of this process: as after a daemon's end, but
+// that the first daemon still serves.
+class DoubtTest : public KeptVolumesTest {
+ protected:
+  std::map<std::string, int> CountsAfterMountAgain(std::chrono::milliseconds patience) {
+    volumes_->Mount("v", "a");
+    KeptMount kept = keeper_.mount_;
+    kept.remains.device = dup(kept.remains.device);
+    kept.remains.board = dup(kept.remains.board);
+    VolumesOptions options = options_;
+    options.mounts = directory_.path() / "others";
+    options.repeat_patience = patience;
+    options.mount = [](const std::shared_ptr<Volume>&, const SessionOptions& session) {
+      return std::make_unique<IdleSession>(*session.inherited);
+    };
+    options.inherited = {kept};
+    Volumes later(*store_, std::move(options));
+    later.Probe();
+    later.Mount("v", "a");
+    return keeper_.mount_.counts;
+  }
+
+ private:
+  class IdleSession : public Session {
+   public:
+    explicit IdleSession(SessionRemains remains) : remains_(std::move(remains)) {}
+    ~IdleSession() override {
+      close(remains_.device);
+      close(remains_.board);
+    }
+    bool alive() const override { return true; }
+    std::optional<SessionRemains> remains() const override { return remains_; }
+
+   private:
+    SessionRemains remains_;
+  };
+};
+
+TEST_F(DoubtTest, TheSameRequestAgainAfterADaemonsEndCountsOnce) {
+  EXPECT_EQ(CountsAfterMountAgain(std::chrono::hours(1)), (std::map<std::string, int>{{"a", 1}}));
+}
+
+TEST_F(DoubtTest, LaterItIsAnotherRequest) {
+  EXPECT_EQ(CountsAfterMountAgain(std::chrono::milliseconds(0)),
+            (std::map<std::string, int>{{"a", 2}}));
 }
 
 }  // namespace

@@ -14,9 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 
 #include "fs/store.h"
@@ -27,90 +31,37 @@
 #include "tests/support/random.h"
 #include "tests/support/system_clock.h"
 #include "tests/support/tree.h"
+#include "tests/support/working_daemon.h"
 
 namespace rw::testing {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr uint32_t kWorkers = 4;
-
 void SleepFor(uint64_t milliseconds) {
   std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 }
 
-class DaemonKillTest : public ::testing::Test {
+// Sends SIGSTOP and returns when each thread has stopped: until then they may go on with their
+// work.
+void StopAllThreads(pid_t process) {
+  kill(process, SIGSTOP);
+  const auto is_stopped = [](const std::filesystem::directory_entry& task) {
+    std::ifstream in(task.path() / "stat");
+    std::string text((std::istreambuf_iterator<char>(in)), {});
+    return text.find(") T ") != std::string::npos;
+  };
+  const std::filesystem::path tasks = "/proc/" + std::to_string(process) + "/task";
+  for (int ms = 0; ms < 10'000; ++ms) {
+    const std::filesystem::directory_iterator all(tasks);
+    if (std::all_of(begin(all), end(all), is_stopped)) return;
+    SleepFor(1);
+  }
+  throw std::runtime_error("a process does not stop");
+}
+
+class DaemonKillTest : public WorkingDaemonTest {
  protected:
-  void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "mounts, needs root";
-    const rlimit no_core{0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
-  }
-
-  void Begin(std::map<std::string, std::string> environment = {}) {
-    daemon_ = std::make_unique<DaemonProcess>(std::move(environment));
-    ASSERT_EQ(daemon_->Post("VolumeDriver.Create", {{"Name", "v"}})["Err"], "");
-    mountpoint_ = Mount("id");
-    ASSERT_TRUE(IsMounted(mountpoint_));
-  }
-
-  std::string Mount(const std::string& id) {
-    const auto answer = daemon_->Post("VolumeDriver.Mount", {{"Name", "v"}, {"ID", id}});
-    EXPECT_EQ(answer["Err"], "") << daemon_->log();
-    return answer["Mountpoint"];
-  }
-  void Unmount(const std::string& id) {
-    const auto answer = daemon_->Post("VolumeDriver.Unmount", {{"Name", "v"}, {"ID", id}});
-    EXPECT_EQ(answer["Err"], "") << daemon_->log();
-  }
-
-  void StartWork() {
-    for (uint32_t i = 0; i < kWorkers; ++i)
-      work_.push_back(std::make_unique<PersistentWork>(mountpoint_, i));
-  }
-
-  void FinishWork() {
-    uint64_t calls = 0;
-    double longest = 0;
-    std::vector<uint64_t> rounds;
-    for (const auto& work : work_) {
-      const PersistentWork::Result result = work->Finish();
-      EXPECT_EQ(result.problem, "") << daemon_->log();
-      rounds.push_back(result.rounds);
-      calls += result.calls;
-      longest = std::max(longest, result.longest_seconds);
-    }
-    work_.clear();
-    std::cout << calls << " calls; the longest took " << longest << " s" << std::endl;
-    CheckLog(rounds);
-  }
-
-  // Of each worker, every number once and in order.
-  void CheckLog(const std::vector<uint64_t>& rounds) {
-    std::ifstream log(mountpoint_ + "/log");
-    std::vector<uint64_t> next(kWorkers);
-    uint32_t worker = 0;
-    for (uint64_t number = 0; log >> worker >> number;) {
-      ASSERT_LT(worker, kWorkers);
-      ASSERT_EQ(number, next[worker]) << "of worker " << worker;
-      ++next[worker];
-    }
-    EXPECT_EQ(next, rounds);
-  }
-
-  // Ends everything in order; then the volume has to be sound, and no inode may be left over.
-  void StopAndCheck() {
-    Unmount("id");
-    EXPECT_FALSE(IsMounted(mountpoint_));
-    EXPECT_EQ(daemon_->Stop(), 0) << daemon_->log();
-    auto store = Store::Open({daemon_->root(), SystemNanoseconds});
-    const auto volume = store->OpenVolume("v");
-    const CollectedTree tree = CollectTree(*volume);
-    EXPECT_EQ(tree.ProblemText(), "");
-    EXPECT_EQ(volume->Unlinked().size(), 0u);
-    EXPECT_EQ(volume->Usage().live_bytes, tree.allocated);
-  }
-
   void KillAtRandom(uint64_t kills, Random random) {
     constexpr int kSignals[] = {SIGKILL, SIGKILL, SIGKILL, SIGSEGV, SIGABRT};
     for (uint64_t i = 0; i < kills; ++i) {
@@ -124,10 +75,6 @@ class DaemonKillTest : public ::testing::Test {
       for (const auto& work : work_) ASSERT_FALSE(work->failed()) << work->problem();
     }
   }
-
-  std::unique_ptr<DaemonProcess> daemon_;
-  std::string mountpoint_;
-  std::vector<std::unique_ptr<PersistentWork>> work_;
 };
 
 TEST_F(DaemonKillTest, NobodyNotices) {
@@ -166,6 +113,55 @@ TEST_F(DaemonKillTest, WhoHoldsAMountIsKnownAfterwards) {
   Unmount("id");
   EXPECT_TRUE(IsMounted(mountpoint_));
   daemon_->EndDaemon(SIGKILL);
+  StopAndCheck();
+}
+
+TEST_F(DaemonKillTest, ARemovalThatIsAskedForAgainIsNoError) {
+  Begin();
+  Create("r");
+  const auto remove = [this](const char* name) {
+    return daemon_->Post("VolumeDriver.Remove", {{"Name", name}})["Err"].get<std::string>();
+  };
+  EXPECT_EQ(remove("r"), "");
+  EXPECT_EQ(remove("r"), "");
+  daemon_->EndDaemon(SIGKILL);
+  EXPECT_EQ(remove("r"), "");
+  EXPECT_THAT(remove("never"), HasSubstr("no such volume"));
+  Create("r");
+  EXPECT_EQ(remove("r"), "");
+  EXPECT_EQ(daemon_->Command({"rm", "r"}).exit_code, 1) << "people are told";
+  StopAndCheck();
+}
+
+// Each of them is waited for two seconds.
+TEST_F(DaemonKillTest, ManyBusyMountsEndInTime) {
+  Begin();
+  std::vector<int> open_files;
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = "busy" + std::to_string(i);
+    Create(name);
+    const std::string directory =
+        daemon_->Post("VolumeDriver.Mount", {{"Name", name}, {"ID", "id"}})["Mountpoint"];
+    open_files.push_back(open((directory + "/f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    EXPECT_GE(open_files.back(), 0);
+  }
+  EXPECT_EQ(daemon_->Stop(), 0) << daemon_->log();
+  EXPECT_THAT(daemon_->log(), HasSubstr("is busy; detaching it"));
+  EXPECT_THAT(daemon_->log(), ::testing::Not(HasSubstr("does not end")));
+  for (const int file : open_files) close(file);
+}
+
+TEST_F(DaemonKillTest, ADaemonThatSleptWithItsSupervisorIsNotTakenForHung) {
+  Begin({{"REWIND_WATCHDOG_SECONDS", "8"}});
+  const pid_t before = daemon_->daemon();
+  kill(daemon_->pid(), SIGSTOP);
+  kill(before, SIGSTOP);
+  SleepFor(9000);
+  kill(daemon_->pid(), SIGCONT);
+  SleepFor(100);  // the supervisor is the first to look at the clock
+  kill(before, SIGCONT);
+  EXPECT_EQ(daemon_->Command({"ls"}).exit_code, 0);
+  EXPECT_EQ(daemon_->daemon(), before) << daemon_->log();
   StopAndCheck();
 }
 
@@ -239,17 +235,17 @@ TEST_F(DaemonKillTest, RequestsWaitForTheNextDaemon) {
 
 TEST_F(DaemonKillTest, ADaemonThatFailsAgainAndAgainIsTriedEverMoreSeldom) {
   Begin();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < 5; ++i) daemon_->EndDaemon(SIGKILL);
-  EXPECT_GT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(100 + 200));
+  const char* const kDelayed = "which starts in 400 ms";
+  for (int i = 0; i < 100 && daemon_->log().find(kDelayed) == std::string::npos; ++i)
+    daemon_->EndDaemon(SIGKILL);
   StopAndCheck();
   EXPECT_THAT(daemon_->log(), HasSubstr("killed by SIGKILL"));
-  EXPECT_THAT(daemon_->log(), HasSubstr("which starts in 400 ms"));
+  EXPECT_THAT(daemon_->log(), HasSubstr(kDelayed));
 }
 
 TEST_F(DaemonKillTest, AHungDaemonIsFoundAndReplaced) {
   Begin({{"REWIND_WATCHDOG_SECONDS", "3"}});
-  kill(daemon_->daemon(), SIGSTOP);
+  StopAllThreads(daemon_->daemon());
   std::ofstream file(mountpoint_ + "/file");  // waits
   file << "text" << std::flush;
   EXPECT_TRUE(file.good());
@@ -263,7 +259,8 @@ TEST_F(DaemonKillTest, AHangupReplacesTheDaemonByTheProgramThatIsThereNow) {
   StartWork();
   const pid_t before = daemon_->daemon();
   kill(daemon_->pid(), SIGHUP);
-  while (kill(before, 0) == 0) SleepFor(1);
+  for (int ms = 0; kill(before, 0) == 0 && ms < 60'000; ++ms) SleepFor(1);
+  ASSERT_NE(kill(before, 0), 0) << "the daemon was not replaced";
   EXPECT_EQ(daemon_->Command({"ls"}).exit_code, 0);
   EXPECT_THAT(daemon_->log(), HasSubstr("replacing the daemon by " REWIND_BINARY));
   FinishWork();

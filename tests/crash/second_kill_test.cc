@@ -125,6 +125,14 @@ class SecondKillTest : public ::testing::Test {
     third_.emplace(kDaemon);
     file_ = open((mountpoint() + "/file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     ASSERT_GE(file_, 0);
+    WaitUntilClear();
+  }
+
+  // A daemon that is killed right after a reply leaves the request on the board.
+  void WaitUntilClear() const {
+    const RequestBoard shared(dup(board()));
+    for (int ms = 0; shared.EarliestEnd().has_value() && ms < kPatienceMs; ++ms) usleep(1000);
+    ASSERT_FALSE(shared.EarliestEnd().has_value());
   }
 
   int device() const { return kept_.descriptors.at(0); }

@@ -45,7 +45,7 @@ class ProtocolModelTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "mounts, needs root";
-    daemon_ = std::make_unique<DaemonProcess>();
+    daemon_ = std::make_unique<DaemonProcess>(kRemovalsAreNotForgotten);
   }
 
   std::string Refusal(const std::string& endpoint, const std::string& body) const {

@@ -22,6 +22,7 @@ namespace {
 
 constexpr double kStartSeconds = 30;
 constexpr double kStopSeconds = 10;
+constexpr time_t kAnswerSeconds = 60;  // a request may have to wait for the next daemon
 
 // Leaves its exit code for WaitForExit.
 bool HasEnded(pid_t process) {
@@ -62,16 +63,17 @@ void WaitUntilGone(pid_t process) {
   }
 }
 
+}  // namespace
+
 std::string HttpPost(const std::string& endpoint, const std::string& body) {
   return "POST /" + endpoint +
          " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
          body;
 }
 
-}  // namespace
-
-DaemonProcess::DaemonProcess(std::map<std::string, std::string> environment)
-    : environment_(std::move(environment)) {
+DaemonProcess::DaemonProcess(std::map<std::string, std::string> environment,
+                             std::filesystem::path program)
+    : environment_(std::move(environment)), program_(std::move(program)) {
   Restart();
 }
 
@@ -89,8 +91,8 @@ DaemonProcess::~DaemonProcess() {
 void DaemonProcess::Restart(const std::map<std::string, std::string>& environment) {
   std::map<std::string, std::string> all = environment;
   all.insert(environment_.begin(), environment_.end());
-  process_ = Start({REWIND_BINARY, "serve", "--root", root(), "--socket", socket(), "--mounts",
-                    mounts(), "--log-level", "debug"},
+  process_ = Start({program_, "serve", "--root", root(), "--socket", socket(), "--mounts", mounts(),
+                    "--log-level", "debug"},
                    directory() / "log", all);
   auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
   // A killed daemon leaves its socket; only an answer says that the new one is there.
@@ -158,7 +160,7 @@ nlohmann::json DaemonProcess::Post(const std::string& endpoint,
 std::string DaemonProcess::Exchange(const std::string& bytes, bool and_end) const {
   int fd = ConnectTo(socket());
   if (fd < 0) return "";
-  timeval limit{5, 0};
+  timeval limit{kAnswerSeconds, 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   for (size_t sent = 0; sent < bytes.size();) {
     ssize_t count = send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);

@@ -1,6 +1,7 @@
 // The real binary, serving under a directory of the test's.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,7 +17,9 @@ namespace rw::testing {
 class DaemonProcess {
  public:
   // Starts it and waits until it is ready. Throws std::runtime_error with its log if it ends first.
-  explicit DaemonProcess(std::map<std::string, std::string> environment = {});
+  // `program` is what it is started from, and must outlive it.
+  explicit DaemonProcess(std::map<std::string, std::string> environment = {},
+                         std::filesystem::path program = REWIND_BINARY);
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
@@ -35,7 +38,7 @@ class DaemonProcess {
   // The answer of an endpoint, such as "VolumeDriver.Get", whatever it is.
   nlohmann::json Post(const std::string& endpoint, const nlohmann::json& request) const;
   // Sends bytes as they are and returns everything that comes back until the connection closes, or
-  // for at most five seconds. With `and_end`, says that nothing more will be sent.
+  // for at most a minute. With `and_end`, says that nothing more will be sent.
   std::string Exchange(const std::string& bytes, bool and_end = false) const;
   // Runs the binary as a command that talks to this daemon.
   RunResult Command(std::vector<std::string> arguments) const;
@@ -51,9 +54,12 @@ class DaemonProcess {
   void NeedProcess() const;
 
   const std::map<std::string, std::string> environment_;
+  const std::filesystem::path program_;
   TempDir directory_;
   pid_t process_ = -1;
 };
+
+std::string HttpPost(const std::string& endpoint, const std::string& body);
 
 // Whether something is mounted at exactly this path.
 bool IsMounted(const std::filesystem::path& path);

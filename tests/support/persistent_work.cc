@@ -282,6 +282,8 @@ void PersistentWork::Wait() {
       hangs_ = true;
       if (process_ > 0) kill(process_, SIGKILL);  // -1 would be everybody
     }
+    // In a call that even that does not end.
+    if (hangs_ && Clock::now() > end + kPatience) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   ended_ = true;

@@ -8,11 +8,11 @@ ProtocolAnswer VolumeModel::Do(const ProtocolCall& call) {
   switch (call.kind) {
     case Kind::kCreate:
       answer.done = !there || options == call.options;
-      if (!there) *this = {true, call.options, {}};
+      if (!there) *this = {true, false, call.options, {}};
       return answer;
     case Kind::kRemove:
-      answer.done = there && counts.empty();
-      if (answer.done) *this = {};
+      answer.done = there ? counts.empty() : removed;
+      if (answer.done) *this = {false, true, "", {}};
       return answer;
     case Kind::kMount:
       answer.done = answer.mounted = there;

@@ -26,12 +26,17 @@ struct ProtocolAnswer {
 // A value.
 struct VolumeModel {
   bool there = false;
+  bool removed = false;  // so lately that another Remove may be the same one again
   std::string options;
   std::map<std::string, int> counts;  // of mounts by who holds them
   auto operator<=>(const VolumeModel&) const = default;
 
   ProtocolAnswer Do(const ProtocolCall& call);
 };
+
+// The environment of a daemon that the model is true for, however long a test takes.
+inline const std::map<std::string, std::string> kRemovalsAreNotForgotten = {
+    {"REWIND_REPEAT_SECONDS", "86400"}};
 
 std::string ToText(const ProtocolCall& call);
 std::string ToText(const ProtocolAnswer& answer);
