@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fs/check.h"
+#include "fs/events.h"
 #include "metadata/catalog.h"
 #include "metadata/index_tuning.h"
 #include "metadata/instant.h"
@@ -169,6 +170,11 @@ class Store {
   // For an operation that met a full disk: gives up the oldest unpinned history. True if there is
   // room now, so that it is worth trying again.
   virtual bool MakeRoom() = 0;
+  // Calls back for each operation of the volume, in the order of their instants, while it is
+  // written; see fs/events.h. Of a removed volume, too. Throws Refused: ENOENT, EROFS (a snapshot
+  // volume).
+  virtual EventsRead ReadEvents(const std::string& name, const EventQuery& query,
+                                const EventCallback& callback) = 0;
   // Looks for damage, while the store is used; see fs/README.md, "Check". Throws Refused: ENOENT,
   // ERANGE.
   virtual CheckReport Check(const CheckOptions& options) = 0;

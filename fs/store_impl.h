@@ -55,6 +55,8 @@ class StoreImpl : public Store {
   std::vector<Pin> Pins(const std::string& name) override;
   CollectReport Collect() override;
   bool MakeRoom() override;
+  EventsRead ReadEvents(const std::string& name, const EventQuery& query,
+                        const EventCallback& callback) override;
   CheckReport Check(const CheckOptions& options) override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
@@ -87,6 +89,17 @@ class StoreImpl : public Store {
   void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
   void DeriveHead(TimelineId id);
   bool JournalIsWhole(TimelineId id);
+  // --- store_events.cc ---
+  struct EventSource {
+    struct Span {
+      TimelineId timeline = 0;
+      Instant from, until;
+      JournalPosition end;  // of what is committed
+    };
+    std::vector<Span> spans;
+    EventsRead read;
+  };
+  EventSource FindEvents(const std::string& name, const EventQuery& query);
   // --- store_check.cc ---
   std::vector<CheckedTimeline> ChooseTimelines(const CheckOptions& options, Instant until,
                                                CheckReport* report);

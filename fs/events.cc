@@ -1,0 +1,154 @@
+#include "fs/events.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+// Headers and bodies of most records are smaller by far; their data need not be read.
+constexpr uint64_t kWindowBytes = 4096;
+
+}  // namespace
+
+bool JournalEvents::Read(Instant from, Instant until, const EventCallback& callback) {
+  from_ = from;
+  until_ = until;
+  callback_ = &callback;
+  last_ = Before(from);
+  missing_ = Missing::kNothing;
+  const JournalPosition start = FindStart(segments_->List(timeline_));
+  Outcome outcome = Outcome::kGoOn;
+  uint32_t expected = start.segment;
+  for (const uint32_t number : ListSegments(files_, segments_->TimelineDirectory(timeline_))) {
+    if (number < start.segment || number > end_.segment || outcome != Outcome::kGoOn) continue;
+    if (number != expected) Miss(expected);
+    outcome = ReadSegment(number, number == start.segment ? start.offset : kSegmentHeaderBytes);
+    expected = number + 1;
+  }
+  if (outcome == Outcome::kGoOn && expected <= end_.segment && expected != 0) Miss(expected);
+  CloseHole(Instant{until.ns + (until == kInstantMax ? 0 : 1)});
+  file_.reset();
+  return outcome != Outcome::kEnded;
+}
+
+// Of the record at or before `from_`, or a little earlier.
+JournalPosition JournalEvents::FindStart(const std::vector<SegmentInfo>& segments) {
+  JournalPosition start{0, kSegmentHeaderBytes};
+  for (const SegmentInfo& segment : segments) {
+    if (start.segment != 0 && segment.generation > from_.ns) break;
+    start.segment = segment.number;
+  }
+  const auto sample = index_->FindSample(timeline_, from_);
+  if (sample && sample->position.segment == start.segment && start.segment != 0)
+    start.offset = sample->position.offset;
+  return start;
+}
+
+JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offset) {
+  if (!IsThere(number)) {
+    Miss(number);
+    return Outcome::kGoOn;
+  }
+  const uint64_t end = number == end_.segment ? end_.offset : file_->Size();
+  for (uint64_t at = offset; at < end;) {
+    const auto header = RecordAt(at);
+    if (!header) {
+      const auto file = std::move(file_);  // IsThere opens it again
+      const uint64_t generation = generation_;
+      const bool there = IsThere(number) && generation_ == generation;
+      Miss(number);
+      if (!there) return Outcome::kGoOn;
+      at = NextRecord(at, end);
+      continue;
+    }
+    if (header->type == RecordType::kSegmentEnd) break;
+    if (header->instant > until_) return Outcome::kReached;
+    if (header->instant >= from_) {
+      const std::string_view body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
+      if (const Outcome outcome = Deliver(*header, body); outcome != Outcome::kGoOn) return outcome;
+    }
+    at += header->TotalBytes();
+  }
+  return Outcome::kGoOn;
+}
+
+JournalEvents::Outcome JournalEvents::Deliver(const RecordHeader& header, std::string_view body) {
+  CloseHole(header.instant);
+  last_ = header.instant;
+  if (header.type == RecordType::kMoved) return Outcome::kGoOn;  // of the first stores
+  Event event;
+  event.at = header.instant;
+  event.timeline = timeline_;
+  event.type = header.type;
+  event.unique = header.unique;
+  event.data_bytes = header.data_bytes;
+  event.body = RecordBody::Decode(body, header.instant, timeline_);
+  return (*callback_)(event) ? Outcome::kGoOn : Outcome::kEnded;
+}
+
+std::string_view JournalEvents::Fetch(uint64_t offset, uint64_t bytes) {
+  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
+    window_.resize(std::max(bytes, kWindowBytes));
+    window_.resize(file_->ReadAt(window_, offset));
+    window_offset_ = offset;
+  }
+  return std::string_view(window_).substr(
+      std::min<uint64_t>(offset - window_offset_, window_.size()), bytes);
+}
+
+std::optional<RecordHeader> JournalEvents::RecordAt(uint64_t offset) {
+  const auto header = DecodeRecordHeader(Fetch(offset, kRecordHeaderBytes), generation_);
+  if (!header || header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
+  if (!RecordChecks(Fetch(offset, header->frames_offset()), generation_,
+                    static_cast<uint32_t>(offset)))
+    return std::nullopt;
+  return header;
+}
+
+uint64_t JournalEvents::NextRecord(uint64_t offset, uint64_t end) {
+  do offset += kRecordAlignment;
+  while (offset < end && !RecordAt(offset));
+  return offset;
+}
+
+// Opens it; false if it was freed or its header is damaged.
+bool JournalEvents::IsThere(uint32_t number) {
+  window_.clear();
+  window_offset_ = 0;
+  try {
+    file_ = files_->Open(segments_->TimelineDirectory(timeline_) / SegmentFileName(number),
+                         FileLayer::Mode::kRead);
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOENT) throw;
+    return false;
+  }
+  const auto header = SegmentHeader::Decode(Fetch(0, kSegmentHeaderBytes));
+  if (!header || header->timeline != timeline_ || header->number != number) return false;
+  generation_ = header->generation;
+  return true;
+}
+
+// What the segment holds from here on cannot be read. Freed segments hold nothing that is kept, so
+// the kept history begins later.
+void JournalEvents::Miss(uint32_t number) {
+  const bool there =
+      std::filesystem::exists(segments_->TimelineDirectory(timeline_) / SegmentFileName(number));
+  if (missing_ == Missing::kNothing) missing_after_ = last_;
+  if (!there) {
+    missing_ = Missing::kGone;
+  } else if (missing_ == Missing::kNothing) {
+    missing_ = Missing::kDamaged;
+  }
+}
+
+void JournalEvents::CloseHole(Instant before) {
+  if (missing_ == Missing::kGone) read_->begins = std::max(read_->begins, before);
+  if (missing_ == Missing::kDamaged) read_->holes.push_back({missing_after_, before});
+  missing_ = Missing::kNothing;
+}
+
+}  // namespace rw
