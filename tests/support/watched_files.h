@@ -25,6 +25,7 @@ class WatchedFiles : public FileLayer {
   int fail_writes = 0;
   bool fail_syncs = false;
   std::atomic<int> syncs{0};
+  std::atomic<uint64_t> bytes_read{0};
   std::atomic<int> writes_of_partial_pages{0};
   std::function<void(const std::string&)> before_write;  // gets the path; may throw
   std::function<void(const std::string&)> after_write;   // once it is done
@@ -74,7 +75,9 @@ class WatchedFiles : public FileLayer {
       if (watch_->after_write) watch_->after_write(path_);
     }
     size_t ReadAt(std::span<char> out, uint64_t offset) override {
-      return file_->ReadAt(out, offset);
+      const size_t got = file_->ReadAt(out, offset);
+      watch_->bytes_read += got;
+      return got;
     }
     void Allocate(uint64_t bytes) override {
       if (bytes > watch_->largest_allocation) throw Refused(ENOSPC, "no space");
