@@ -11,15 +11,20 @@ namespace {
 
 // Headers and bodies of most records are smaller by far; their data need not be read.
 constexpr uint64_t kWindowBytes = 4096;
+// What was written without a sync for longer is not remembered one by one.
+constexpr size_t kMaxUnsynced = 1 << 16;
 
 }  // namespace
 
-bool JournalEvents::Read(Instant from, Instant until, const EventCallback& callback) {
+bool JournalEvents::Read(Instant from, Instant until, const EventCallback& callback,
+                         const std::function<void(const std::shared_ptr<const Writer>&)>& writer) {
+  writer_ = &writer;
   from_ = from;
   until_ = until;
   callback_ = &callback;
   last_ = Before(from);
   missing_ = Missing::kNothing;
+  unsynced_.clear();
   const JournalPosition start = FindStart(segments_->List(timeline_));
   Outcome outcome = Outcome::kGoOn;
   uint32_t expected = start.segment;
@@ -42,6 +47,7 @@ JournalPosition JournalEvents::FindStart(const std::vector<SegmentInfo>& segment
     if (start.segment != 0 && segment.generation > from_.ns) break;
     start.segment = segment.number;
   }
+  if (*writer_) return start;  // who they are is said somewhere from the segment's first byte on
   const auto sample = index_->FindSample(timeline_, from_);
   if (sample && sample->position.segment == start.segment && start.segment != 0)
     start.offset = sample->position.offset;
@@ -71,7 +77,15 @@ JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offs
       const std::string_view body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
       if (const Outcome outcome = Deliver(*header, body); outcome != Outcome::kGoOn) return outcome;
     }
+    if (header->instant < from_ && *writer_) {
+      const auto body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
+      const auto decoded = RecordBody::Decode(body, header->instant, timeline_);
+      if (decoded.mutations.writer) (*writer_)(decoded.mutations.writer);
+      TakeSynced(header->durable);
+    }
     at += header->TotalBytes();
+    unsynced_.emplace_back(JournalPosition{number, static_cast<uint32_t>(at)}, header->instant);
+    if (unsynced_.size() > kMaxUnsynced) unsynced_.pop_front();
   }
   return Outcome::kGoOn;
 }
@@ -86,8 +100,16 @@ JournalEvents::Outcome JournalEvents::Deliver(const RecordHeader& header, std::s
   event.type = header.type;
   event.unique = header.unique;
   event.data_bytes = header.data_bytes;
+  event.synced = TakeSynced(header.durable);
   event.body = RecordBody::Decode(body, header.instant, timeline_);
   return (*callback_)(event) ? Outcome::kGoOn : Outcome::kEnded;
+}
+
+std::optional<Instant> JournalEvents::TakeSynced(JournalPosition durable) {
+  std::optional<Instant> synced;
+  for (; !unsynced_.empty() && unsynced_.front().first <= durable; unsynced_.pop_front())
+    synced = unsynced_.front().second;
+  return synced;
 }
 
 std::string_view JournalEvents::Fetch(uint64_t offset, uint64_t bytes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -23,14 +24,10 @@ struct Event {
   RecordType type = RecordType::kSetAttr;
   uint64_t unique = 0;      // of the FUSE request; 0: no request asked for it
   uint32_t data_bytes = 0;  // that it carries
+  // There was a sync between the operation before and this one, of whatever made it: everything up
+  // to this instant survives the machine since then. Absent: none that had anything to do.
+  std::optional<Instant> synced;
   RecordBody body;
-};
-
-struct EventQuery {
-  Instant from;                 // the first instant that is asked for
-  Instant until = kInstantMax;  // and the last
-  // Only the operations of this timeline, also of when the volume was not bound to it.
-  std::optional<TimelineId> timeline;
 };
 
 // How far an answer goes. Every operation that was acknowledged and whose instant lies in
@@ -44,6 +41,31 @@ struct EventsRead {
   Instant until;   // earlier than what was asked for if that is in the future
   std::vector<Hole> holes;
   bool ended = false;  // by the callback
+};
+
+// What is told before the first event.
+struct EventsBegin {
+  struct Rollback {
+    Instant at;
+    std::optional<Instant> to;  // absent: not known any more
+  };
+  EventsRead read;  // as far as it is known now
+  Instant created;  // the volume was
+  std::optional<Instant> removed;
+  // Those that were made in [begins, until], the oldest first.
+  std::vector<Mark> marks;
+  std::vector<Rollback> rollbacks;
+};
+
+struct EventQuery {
+  Instant from;                 // the first instant that is asked for
+  Instant until = kInstantMax;  // and the last
+  // Only the operations of this timeline, also of when the volume was not bound to it.
+  std::optional<TimelineId> timeline;
+  std::function<void(const EventsBegin&)> begin{};
+  // Gets whom the operations before `from` in the same segment say to be writers: later ones do not
+  // say it again.
+  std::function<void(const std::shared_ptr<const Writer>&)> writer{};
 };
 
 // False: no more, please.
@@ -66,7 +88,9 @@ class JournalEvents {
         read_(read) {}
 
   // Calls back for each operation in [from, until]. False if the callback has ended it.
-  bool Read(Instant from, Instant until, const EventCallback& callback);
+  // `writer` may be empty, as EventQuery::writer.
+  bool Read(Instant from, Instant until, const EventCallback& callback,
+            const std::function<void(const std::shared_ptr<const Writer>&)>& writer = {});
 
  private:
   enum class Outcome { kGoOn, kReached, kEnded };
@@ -75,6 +99,7 @@ class JournalEvents {
   JournalPosition FindStart(const std::vector<SegmentInfo>& segments);
   Outcome ReadSegment(uint32_t number, uint32_t offset);
   Outcome Deliver(const RecordHeader& header, std::string_view body);
+  std::optional<Instant> TakeSynced(JournalPosition durable);
   std::string_view Fetch(uint64_t offset, uint64_t bytes);
   std::optional<RecordHeader> RecordAt(uint64_t offset);
   uint64_t NextRecord(uint64_t offset, uint64_t end);
@@ -91,9 +116,13 @@ class JournalEvents {
 
   Instant from_, until_;
   const EventCallback* callback_ = nullptr;
+  const std::function<void(const std::shared_ptr<const Writer>&)>* writer_ = nullptr;
   Instant last_;  // of the newest record that was met
   Missing missing_ = Missing::kNothing;
   Instant missing_after_;
+
+  // Where records end of which it is not known yet that they were durable, and their instants.
+  std::deque<std::pair<JournalPosition, Instant>> unsynced_;
 
   std::unique_ptr<File> file_;
   uint64_t generation_ = 0;

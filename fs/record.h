@@ -38,7 +38,14 @@ enum class RecordType : uint8_t {
   kCatalog = 15,
   kCreateUnnamed = 16,  // O_TMPFILE
   kMoved = 17,          // no operation: data of an older one, from a segment that is to be freed
+  kMount = 18,          // no operation: somebody mounted the volume
+  kUnmount = 19,        // no operation: and does not use it any more
 };
+
+// Whether it changes what the volume holds. Others are in the journal for those who read that.
+constexpr bool IsOperation(RecordType type) {
+  return type != RecordType::kMoved && type != RecordType::kMount && type != RecordType::kUnmount;
+}
 
 inline constexpr uint8_t kRecordVersion = 1;
 inline constexpr uint32_t kRecordHeaderBytes = 48;

@@ -31,8 +31,13 @@ SessionNodes& NodesOf(fuse_req_t req) { return StateOf(req).nodes; }
 
 Caller CallerOf(fuse_req_t req) {
   const fuse_ctx* context = fuse_req_ctx(req);
-  return {context->uid, context->gid, static_cast<uint32_t>(context->pid), CurrentRequest().unique,
-          context->umask};
+  const auto pid = static_cast<uint32_t>(context->pid);
+  return {context->uid,
+          context->gid,
+          pid,
+          CurrentRequest().unique,
+          context->umask,
+          StateOf(req).writers.Find(pid)};
 }
 
 bool AnswerAgain(fuse_req_t req, fuse_ino_t node);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "fs/session_nodes.h"
+#include "fs/writers.h"
 
 struct fuse_lowlevel_ops;
 
@@ -26,7 +27,8 @@ struct SessionState {
   std::function<bool()> make_room;                // on a full disk; may be empty
   std::function<void(uint64_t node)> drop_pages;  // has the kernel forget a node's contents, soon
   std::string source;                             // for log lines
-  std::atomic<uint32_t> agreed_flags{0};          // of FUSE's INIT
+  Writers writers;
+  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
   // What an earlier daemon may have done without answering. Requests that are sent again are
   // answered from it; for the one thread that works while there are such.
   JournalledOperations journalled;

@@ -1,6 +1,8 @@
 // A volume's operations by wall clock, over the timelines that it was bound to.
 #include <errno.h>
 
+#include <algorithm>
+
 #include "fs/events.h"
 #include "fs/store_impl.h"
 #include "metadata/refused.h"
@@ -41,16 +43,36 @@ StoreImpl::EventSource StoreImpl::FindEvents(const std::string& name, const Even
     if (const auto covered = index_->FindCovered(binding.timeline))
       source.spans.push_back({binding.timeline, from, until, covered->position});
   }
+  source.created = record.created;
+  source.removed = record.removed;
+  const auto asked = [&](Instant at) {
+    return at >= source.read.begins && at <= source.read.until;
+  };
+  for (const auto& [label, mark] : catalog_->Marks(record.id)) {
+    if (asked(mark.made)) source.marks.push_back(mark);
+  }
+  std::sort(source.marks.begin(), source.marks.end(),
+            [](const Mark& a, const Mark& b) { return a.made < b.made; });
+  for (size_t i = 1; i < record.bindings.size(); ++i) {
+    const Binding& binding = record.bindings[i];
+    if (!asked(binding.since)) continue;
+    EventsBegin::Rollback rollback{binding.since, std::nullopt};
+    const auto timeline = catalog_->timelines().find(binding.timeline);
+    if (timeline != catalog_->timelines().end() && timeline->second.parent)
+      rollback.to = timeline->second.fork;
+    source.rollbacks.push_back(rollback);
+  }
   return source;
 }
 
 EventsRead StoreImpl::ReadEvents(const std::string& name, const EventQuery& query,
                                  const EventCallback& callback) {
   EventSource source = FindEvents(name, query);
+  if (query.begin) query.begin(source);
   for (const EventSource::Span& span : source.spans) {
     JournalEvents events(files_, segments_.get(), index_.get(), span.timeline, span.end,
                          &source.read);
-    if (!events.Read(span.from, span.until, callback)) {
+    if (!events.Read(span.from, span.until, callback, query.writer)) {
       source.read.ended = true;
       break;
     }

@@ -90,14 +90,13 @@ class StoreImpl : public Store {
   void DeriveHead(TimelineId id);
   bool JournalIsWhole(TimelineId id);
   // --- store_events.cc ---
-  struct EventSource {
+  struct EventSource : EventsBegin {
     struct Span {
       TimelineId timeline = 0;
       Instant from, until;
       JournalPosition end;  // of what is committed
     };
     std::vector<Span> spans;
-    EventsRead read;
   };
   EventSource FindEvents(const std::string& name, const EventQuery& query);
   // --- store_check.cc ---

@@ -78,7 +78,7 @@ void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,
     sample = Sample{where.record, body.totals, at};
   }
   const Instant last_operation =
-      type == RecordType::kMoved ? Instant{last_operation_.load(std::memory_order_relaxed)} : at;
+      IsOperation(type) ? at : Instant{last_operation_.load(std::memory_order_relaxed)};
   context_.index->Commit(record_.id, at, body.mutations,
                          {where.next, at, body.totals, last_operation}, where.bytes, sample);
   context_.moves->Saw(record_.id, at, body.mutations.chunks);
@@ -98,11 +98,28 @@ bool Timeline::ApplyPending() {
   return true;
 }
 
+// The writer, where the journal's present segment does not know it: the operation says it then.
+std::shared_ptr<const Writer> Timeline::TakeWriter(Operation* operation) {
+  std::shared_ptr<const Writer>& writer = operation->body.mutations.writer;
+  if (!writer) return nullptr;
+  const auto known = writers_.find(writer->thread);
+  if (known != writers_.end() && (known->second == writer || *known->second == *writer)) writer.reset();
+  return writer;
+}
+
+void Timeline::RememberWriter(const std::shared_ptr<const Writer>& writer, uint32_t segment) {
+  if (segment != writers_segment_) writers_.clear();
+  writers_segment_ = segment;
+  if (writer) writers_[writer->thread] = writer;
+}
+
 Journal::Appended Timeline::Commit(Operation* operation) {
   assert(!pending_);
+  const std::shared_ptr<const Writer> writer = TakeWriter(operation);
   const std::string body = operation->body.Encode(operation->instant, record_.id);
   const Journal::Appended where = journal_->Append(operation->type, operation->instant,
                                                    operation->unique, body, operation->data);
+  RememberWriter(writer, where.record.segment);
   operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
   try {
     Apply(operation->type, operation->instant, operation->body, where);

@@ -96,6 +96,8 @@ class Timeline {
   bool pending() const { return pending_.has_value(); }
 
  private:
+  std::shared_ptr<const Writer> TakeWriter(Operation* operation);
+  void RememberWriter(const std::shared_ptr<const Writer>& writer, uint32_t segment);
   void KeepUnsettled(const std::vector<ChunkMutation>& chunks);
   void Replay(const ScannedRecord& record);
   void Apply(RecordType type, Instant at, const RecordBody& body, const Journal::Appended& where);
@@ -112,6 +114,10 @@ class Timeline {
   Ino next_ino_ = 0;
   std::map<TimelineId, uint32_t> settled_;  // while the journal is replayed
   std::set<std::pair<TimelineId, uint32_t>> unsettled_;
+  // Whom the journal's present segment knows, by thread. Segments come and go, so each says for
+  // itself who wrote what is in it.
+  std::map<uint32_t, std::shared_ptr<const Writer>> writers_;
+  uint32_t writers_segment_ = 0;
   std::atomic<uint64_t> last_operation_{0};
   std::atomic<uint64_t> appended_bytes_{0};
   struct Pending {

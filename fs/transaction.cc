@@ -17,6 +17,7 @@ Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType ty
   operation_.unique = caller.unique;
   operation_.body.uid = caller.uid;
   operation_.body.pid = caller.pid;
+  operation_.body.mutations.writer = caller.writer;
 }
 
 Inode& Transaction::Stage(Ino ino) {

@@ -41,6 +41,7 @@ class Transaction {
   void PutChunk(Ino ino, uint64_t chunk, ChunkVersion version, ChunkMap map);
   void PutXattr(Ino ino, std::string_view name, std::optional<std::string> value);
   void SetRange(uint64_t offset, uint64_t length);
+  void SetHolder(std::string_view holder) { operation_.body.mutations.holder = holder; }
 
   // What content changes do to setuid, setgid and capabilities.
   void DropCapability(Ino ino);

@@ -63,6 +63,7 @@ class ViewVolume : public Volume {
   void ForgetAll() override;
   std::vector<Ino> Unlinked() override;
   void Sync() override;
+  void NoteHolder(std::string_view holder, bool mounted) override;
   JournalPosition JournalEnd() const override;
   JournalledOperations JournalledSince(JournalPosition from) override;
 

@@ -23,6 +23,7 @@
 #include "fs/journalled.h"
 #include "metadata/inode.h"
 #include "metadata/instant.h"
+#include "metadata/mutation.h"
 
 namespace rw {
 
@@ -33,6 +34,7 @@ struct Caller {
   uint32_t pid = 0;
   uint64_t unique = 0;  // the FUSE request's number
   uint32_t umask = 0;   // taken from what it creates, unless the directory has a default ACL
+  std::shared_ptr<const Writer> writer = nullptr;  // what is known of the process; null: nothing
 };
 
 struct DirEntry {
@@ -142,6 +144,9 @@ class Volume {
   virtual std::vector<Ino> Unlinked() = 0;
   // Everything acknowledged before the call survives the machine when this returns.
   virtual void Sync() = 0;
+  // Writes down that `holder` has mounted the head, or has ended that. Changes nothing that the
+  // volume shows; nothing to do for a fixed view.
+  virtual void NoteHolder(std::string_view holder, bool mounted) = 0;
 
   // --- after a sudden end of the daemon ---
   // Where the journal ends; waits for nobody. Operations that begin later are recorded after it.

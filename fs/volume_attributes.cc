@@ -168,6 +168,13 @@ void ViewVolume::ForgetAll() {
   for (const Ino ino : orphans) Forget(ino);
 }
 
+void ViewVolume::NoteHolder(std::string_view holder, bool mounted) {
+  if (timeline_ == nullptr) return;
+  Transaction note(this, {}, mounted ? RecordType::kMount : RecordType::kUnmount);
+  note.SetHolder(holder);
+  note.Commit();
+}
+
 void ViewVolume::Sync() {
   if (timeline_ != nullptr) timeline_->Sync();
 }

@@ -18,6 +18,8 @@ enum Tag : uint8_t {
   kCatalogEnd = 9,
   kInodeAdopted = 10,
   kOwner = 11,
+  kWriter = 12,
+  kHolder = 13,
 };
 
 void PutTag(std::string* out, Tag tag) { out->push_back(static_cast<char>(tag)); }
@@ -61,6 +63,18 @@ void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
     PutVarint(out, owner->ino);
     PutVarint(out, owner->chunk);
     PutVarint(out, owner->at.ns);
+  }
+  if (writer) {
+    PutTag(out, kWriter);
+    PutVarint(out, writer->thread);
+    PutVarint(out, writer->process);
+    PutVarint(out, writer->started_seconds);
+    PutBytes(out, writer->command);
+    PutBytes(out, writer->container);
+  }
+  if (!holder.empty()) {
+    PutTag(out, kHolder);
+    PutBytes(out, holder);
   }
   for (const CatalogMutation& m : catalog) {
     PutTag(out, m.value ? kCatalogPut : kCatalogEnd);
@@ -120,6 +134,19 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
         m.at.ns = in.Varint();
         break;
       }
+      case kWriter: {
+        auto writer = std::make_shared<Writer>();
+        writer->thread = in.Number<uint32_t>();
+        writer->process = in.Number<uint32_t>();
+        writer->started_seconds = in.Varint();
+        writer->command = in.Bytes();
+        writer->container = in.Bytes();
+        out.writer = std::move(writer);
+        break;
+      }
+      case kHolder:
+        out.holder = in.Bytes();
+        break;
       case kCatalogPut:
       case kCatalogEnd: {
         CatalogMutation& m = out.catalog.emplace_back();

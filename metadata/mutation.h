@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,17 @@ struct XattrMutation {
   std::optional<std::string> value;  // absent: the xattr ends
 };
 
+// Who asked for operations, as /proc told it when the first of them came. Said once in each
+// segment, with the first of its operations there.
+struct Writer {
+  uint32_t thread = 0;           // the number that FUSE gives, as the daemon sees it: of a thread
+  uint32_t process = 0;          // of its process
+  uint64_t started_seconds = 0;  // since the Unix epoch
+  std::string command;           // of the process, at most 15 bytes
+  std::string container;         // its id; empty if it is in none that can be told
+  friend bool operator==(const Writer&, const Writer&) = default;
+};
+
 // A catalog entry; only in the control journal.
 struct CatalogMutation {
   std::string key;                   // metadata/keys.h
@@ -55,6 +67,10 @@ struct Mutations {
   // Whose the data of a record are that moves them. Said for those who look at a journal; the index
   // is changed apart from it.
   std::optional<ChunkVersionKey> owner;
+
+  // Of these two the index knows nothing: for those who look at a journal.
+  std::shared_ptr<const Writer> writer;
+  std::string holder;  // who mounted or unmounted the volume
 
   void Encode(std::string* out, Instant at, TimelineId own) const;
   // Throws Refused(EIO) if `in` does not check out; reads to its end.

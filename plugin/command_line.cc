@@ -13,6 +13,7 @@
 #include "plugin/client.h"
 #include "plugin/commands.h"
 #include "plugin/history_commands.h"
+#include "plugin/log_command.h"
 #include "plugin/mount_command.h"
 #include "plugin/options.h"
 #include "plugin/serve.h"
@@ -33,6 +34,8 @@ struct Arguments {
   MarkRequest mark;
   std::vector<std::string> changes;
   CheckRequest check;
+  LogRequest log;
+  TimelineRequest timeline;
   int exit_code = kExitDone;
   bool removed = false;
   bool dry_run = false;
@@ -182,6 +185,41 @@ void AddMarkCommands(CLI::App& app, Arguments& arguments) {
   unmark->add_option("LABEL", arguments.mark.label, "the mark")->required();
 }
 
+void AddLogCommands(CLI::App& app, Arguments& arguments) {
+  const std::string times = std::string(kTimeSyntax) + "; or a mark";
+  const auto add_range = [&](CLI::App* command, std::string* since, std::string* until) {
+    command->add_option("--since", *since, "from then on (default: all that is kept): " + times)
+        ->type_name("TIME");
+    command->add_option("--until", *until, "until then (default: now)")->type_name("TIME");
+  };
+  CLI::App* log = AddCommand(app, arguments, "log", "Show what happened to a volume",
+                             [&arguments](const auto& socket) {
+                               arguments.log.name = arguments.name;
+                               LogCommand(socket, arguments.log, arguments.json);
+                             });
+  AddName(log, arguments);
+  add_range(log, &arguments.log.since, &arguments.log.until);
+  log->add_option("--path", arguments.log.path,
+                  "only what was done to this path, such as /etc/passwd, or '*.log', and in it")
+      ->type_name("GLOB");
+  log->add_flag("--follow", arguments.log.follow, "go on with what happens from now on");
+  log->add_flag("--json", arguments.json, "print a JSON object per line");
+  CLI::App* timeline =
+      AddCommand(app, arguments, "timeline",
+                 "Show how much happened to a volume when, and instants to go back to",
+                 [&arguments](const auto& socket) {
+                   arguments.timeline.name = arguments.name;
+                   TimelineCommand(socket, arguments.timeline, arguments.json);
+                 });
+  AddName(timeline, arguments);
+  add_range(timeline, &arguments.timeline.since, &arguments.timeline.until);
+  timeline
+      ->add_option("--buckets", arguments.timeline.buckets, "into how many parts the time is cut")
+      ->type_name("N")
+      ->capture_default_str();
+  AddJson(timeline, arguments);
+}
+
 void AddCheck(CLI::App& app, Arguments& arguments) {
   CheckRequest& request = arguments.check;
   CLI::App* check = AddCommand(
@@ -270,6 +308,7 @@ int RunCommandLine(int argc, char** argv) {
   AddRetentionCommands(app, arguments);
   AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
+  AddLogCommands(app, arguments);
   AddCheck(app, arguments);
   AddUpgrade(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {

@@ -12,6 +12,7 @@
 #include "plugin/check_endpoints.h"
 #include "plugin/facts.h"
 #include "plugin/history_endpoints.h"
+#include "plugin/log_endpoints.h"
 #include "plugin/metrics.h"
 #include "plugin/request.h"
 #include "plugin/upgrade_endpoints.h"
@@ -140,7 +141,7 @@ const std::map<std::string, Handler>& Handlers() {
 // Null if there is none of that name.
 Handler FindHandler(const std::string& endpoint) {
   for (const auto* handlers :
-       {&Handlers(), &HistoryHandlers(), &CheckHandlers(), &UpgradeHandlers()}) {
+       {&Handlers(), &HistoryHandlers(), &CheckHandlers(), &UpgradeHandlers(), &LogHandlers()}) {
     if (auto found = handlers->find(endpoint); found != handlers->end()) return found->second;
   }
   return nullptr;
@@ -200,6 +201,7 @@ std::vector<std::string> EndpointNames() {
   for (const auto& [name, handler] : Handlers()) names.push_back(name);
   for (const auto& [name, handler] : HistoryHandlers()) names.push_back(name);
   for (const auto& [name, handler] : CheckHandlers()) names.push_back(name);
+  for (const auto& [name, handler] : LogHandlers()) names.push_back(name);
   return names;
 }
 

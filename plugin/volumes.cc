@@ -309,6 +309,7 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
         MountResult result = found->second.result;
         lock.unlock();
         Keep(kept);
+        if (!shown) NoteMount(name, id);
         return result;
       }
       dead = std::move(found->second);
@@ -325,6 +326,7 @@ MountResult Volumes::Mount(const std::string& name, const std::string& id,
   Count(&made, id, 1);
   MountResult result = made.result;
   Keep(KeptOf(made), true);
+  if (!shown) NoteMount(name, id);
   std::lock_guard lock(mutex_);
   mounted.emplace(key, std::move(made));
   return result;
@@ -456,11 +458,13 @@ void Volumes::Unmount(const std::string& name, const std::string& id) {
   std::map<Instant, Mounted>& mounted = work.entry().mounted;
   Mounted released;
   std::optional<KeptMount> kept;
+  bool of_head = false;
   {
     std::lock_guard lock(mutex_);
     for (auto entry = mounted.begin(); entry != mounted.end(); ++entry) {
       std::map<std::string, int>& counts = entry->second.counts;
       if (!counts.contains(id)) continue;
+      of_head = entry->first == kInstantMax;
       Count(&entry->second, id, -1);
       kept = KeptOf(entry->second);
       if (counts.empty()) {
@@ -472,7 +476,33 @@ void Volumes::Unmount(const std::string& name, const std::string& id) {
     }
   }
   if (kept) Keep(*kept);
+  // After the last write, but while the head is open.
+  std::shared_ptr<Volume> head;
+  if (of_head) head = OpenToNote(name);
   if (released.session != nullptr) Unmount(std::move(released));
+  if (head != nullptr) NoteHolder(*head, name, id, false);
+}
+
+void Volumes::NoteMount(const std::string& name, const std::string& id) {
+  if (const auto head = OpenToNote(name)) NoteHolder(*head, name, id, true);
+}
+
+std::shared_ptr<Volume> Volumes::OpenToNote(const std::string& name) {
+  try {
+    return store_.OpenVolume(name);
+  } catch (const std::exception& error) {
+    spdlog::warn("{}: a mount is not noted: {}", name, error.what());
+    return nullptr;
+  }
+}
+
+void Volumes::NoteHolder(Volume& head, const std::string& name, const std::string& id,
+                         bool mounted) {
+  try {
+    head.NoteHolder(id, mounted);
+  } catch (const std::exception& error) {
+    spdlog::warn("{}: a mount is not noted: {}", name, error.what());
+  }
 }
 
 std::optional<std::string> Volumes::FindHeldBy(const std::string& id) {
@@ -608,7 +638,14 @@ void Volumes::UnmountAll() {
       ending.push_back(std::move(mounted));
     }
   }
-  for (Mounted& mounted : ending) Unmount(std::move(mounted));
+  for (Mounted& mounted : ending) {
+    const std::string name = mounted.kept.name;
+    const std::map<std::string, int> holders = mounted.counts;
+    const auto head = mounted.kept.at ? nullptr : OpenToNote(name);
+    Unmount(std::move(mounted));
+    if (head == nullptr) continue;
+    for (const auto& [id, count] : holders) NoteHolder(*head, name, id, false);
+  }
 }
 
 CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string>& at) {

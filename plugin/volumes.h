@@ -94,6 +94,9 @@ class Volumes {
   std::vector<VolumeFacts> List();  // sorted by name
   VolumeStatus Status(const std::string& name) { return store_.Status(name); }
 
+  // For those who read history.
+  Store& store() { return store_; }
+
   // As the store's.
   void Set(const std::string& name, const std::map<std::string, std::string>& changes) {
     store_.Set(name, changes);
@@ -166,6 +169,11 @@ class Volumes {
   SessionOptions OptionsOf(const VolumeRecord& record, const std::string& mountpoint,
                            const std::string& source);
   void Unmount(Mounted mounted);
+  // In the volume's history; what goes wrong with that is logged only.
+  void NoteMount(const std::string& name, const std::string& id);
+  static void NoteHolder(Volume& head, const std::string& name, const std::string& id,
+                         bool mounted);
+  std::shared_ptr<Volume> OpenToNote(const std::string& name);
   // What is to be kept of it; mutex_ held, or it is nobody else's yet.
   static KeptMount KeptOf(const Mounted& mounted);
   // Adds 1 or -1 to the count of `id`, unless an earlier daemon has done so for the same request.

@@ -194,7 +194,7 @@ class EventsTest : public ::testing::TestWithParam<uint64_t> {
         for (const Done& done : member.done) {
           if (done.at >= from && done.at <= until) expected.push_back(done);
         }
-        ASSERT_EQ(Read(*store_, member.twin.name, {from, until, {}}), expected)
+        ASSERT_EQ(Read(*store_, member.twin.name, {from, until, {}, {}}), expected)
             << member.twin.name << " from " << from.ns << " until " << until.ns;
       }
     }
@@ -277,14 +277,14 @@ TEST_F(EventsByHandTest, ALookAtAMomentReadsLittle) {
   for (int i = 0; i < 2000; ++i) writes.push_back(Write());
   for (const size_t i : {size_t{3}, size_t{1000}, size_t{1998}}) {
     const uint64_t before = files_.bytes_read;
-    const auto events = Read(*store_, "v", {writes[i], writes[i + 1], {}});
+    const auto events = Read(*store_, "v", {writes[i], writes[i + 1], {}, {}});
     ASSERT_EQ(events.size(), 2u);
     EXPECT_LT(files_.bytes_read - before, 4 * kMinSegmentBytes) << "of 8 MiB of journal";
   }
   // Headers only, or nearly: large writes are passed over.
   for (int i = 0; i < 30; ++i) volume_->Write({}, file_, 0, std::string(1 << 20, 'x'), false);
   const uint64_t before = files_.bytes_read;
-  Read(*store_, "v", {Instant{writes.back().ns + 1}, kInstantMax, {}});
+  Read(*store_, "v", {Instant{writes.back().ns + 1}, kInstantMax, {}, {}});
   EXPECT_LT(files_.bytes_read - before, 1u << 20) << "of 30 MiB of journal";
 }
 
@@ -295,7 +295,7 @@ TEST_F(EventsByHandTest, WhatIsCollectedWhileItIsReadIsSaidToBeMissing) {
   for (int i = 0; i < 200; ++i) writes.push_back(Write(4096u * (i % 8)));
   std::vector<Instant> seen;
   const EventsRead read =
-      store_->ReadEvents("v", {writes[0], kInstantMax, {}}, [&](const Event& event) {
+      store_->ReadEvents("v", {writes[0], kInstantMax, {}, {}}, [&](const Event& event) {
         seen.push_back(event.at);
         if (seen.size() == 5) {
           clock_.Forward(5 * 60 * ManualClock::kSecond);
@@ -342,7 +342,7 @@ TEST_F(EventsByHandTest, ADamagedRecordIsAHole) {
   close(fd);
   Open();
   EventsRead read;
-  const auto events = Read(*store_, "v", {writes[0], kInstantMax, {}}, &read);
+  const auto events = Read(*store_, "v", {writes[0], kInstantMax, {}, {}}, &read);
   std::vector<Instant> seen;
   for (const Done& done : events) seen.push_back(done.at);
   std::vector<Instant> expected = writes;
