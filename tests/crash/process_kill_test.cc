@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <tuple>
 
 #include "fs/store.h"
@@ -106,6 +107,30 @@ class ProcessKillTest : public ::testing::TestWithParam<std::tuple<uint64_t, boo
     }
   }
 
+  // Whatever was acknowledged is among the volume's events, once.
+  std::string CheckEvents(Store& store) {
+    for (uint32_t number = 0; number < kKilledVolumes; ++number) {
+      const std::string name = KilledVolumeName(number);
+      std::set<uint64_t> said;
+      std::string problem;
+      const EventsRead read = store.ReadEvents(name, {}, [&](const Event& event) {
+        if (!said.empty() && event.at.ns <= *said.rbegin()) problem = "instants do not increase";
+        said.insert(event.at.ns);
+        return true;
+      });
+      for (const auto* list : {&log_, &done_}) {
+        for (const Acknowledgement& done : *list) {
+          if (done.who != number || done.error != 0 || done.instant < read.begins.ns) continue;
+          if (!said.contains(done.instant))
+            problem = "an event is missing: " + std::to_string(done.instant);
+        }
+      }
+      if (!read.holes.empty()) problem = "there are holes";
+      if (!problem.empty()) return name + ": " + problem;
+    }
+    return {};
+  }
+
   // Volumes that the child made, removed and rolled back.
   std::string CheckMade(Store& store) {
     std::map<uint64_t, Acknowledgement> newest;
@@ -162,11 +187,13 @@ TEST_P(ProcessKillTest, AcknowledgedOperationsSurvive) {
     store_ = Store::Open(OptionsOf(run_));
     ASSERT_EQ(CheckVolumes(*store_, random), "");
     ASSERT_EQ(CheckMade(*store_), "");
+    ASSERT_EQ(CheckEvents(*store_), "");
     if (run_.collect) {
       store_->Collect();
       collected_until_ = SystemNanoseconds();
       ASSERT_EQ(CheckTrees(*store_, random), "");
       ASSERT_EQ(CheckMade(*store_), "");
+      ASSERT_EQ(CheckEvents(*store_), "");
     }
     RemoveMade(*store_);
     store_.reset();

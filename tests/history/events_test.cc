@@ -14,8 +14,10 @@
 
 #include <atomic>
 #include <iostream>
+#include <sstream>
 #include <thread>
 
+#include "fs/event_log.h"
 #include "fs/segment.h"
 #include "fs/store.h"
 #include "metadata/refused.h"
@@ -200,6 +202,70 @@ class EventsTest : public ::testing::TestWithParam<uint64_t> {
     }
   }
 
+  // The lines count what was done, and what they say of paths is what views show.
+  void CheckLog(const std::string& name, const std::vector<Done>& done) {
+    uint64_t count = 0;
+    Instant last;
+    EventLog log(store_.get(), name, [&](const LogLine& line) {
+      EXPECT_LE(last, line.at) << "lines come in order";
+      last = line.at;
+      if (line.event == "rollback" || line.event == "sync") return;
+      count += line.count;
+      CheckLine(name, line);
+    });
+    EventQuery query;
+    query.begin = [&](const EventsBegin& begin) { log.Begin(begin); };
+    const EventsRead read = store_->ReadEvents(name, query, [&](const Event& event) {
+      log.Add(event);
+      return true;
+    });
+    log.End(read.until);
+    EXPECT_EQ(count, done.size()) << name;
+  }
+  void CheckLine(const std::string& name, const LogLine& line) {
+    const std::string where =
+        name + ": " + line.event + " " + line.path + " at " + std::to_string(line.at.ns);
+    // What has no name any more, or not yet.
+    if (line.path.starts_with('#') || line.path.ends_with(" (deleted)")) {
+      ++without_name_;
+      return;
+    }
+    const auto find = [&](const std::string& path, Instant at) -> std::optional<Inode> {
+      const auto view = store_->OpenAt(name, at);
+      auto inode = view->FindInode(kRootIno);
+      Ino ino = kRootIno;
+      std::istringstream names(path);
+      for (std::string each; std::getline(names, each, '/');) {
+        if (each.empty()) continue;
+        const auto found = view->Lookup(ino, each);
+        if (!found) return std::nullopt;
+        ino = found->ino;
+        inode = found->inode;
+      }
+      return inode;
+    };
+    ++with_name_;
+    const Instant before = line.event == "made" ? line.at : Before(line.at);
+    if (line.event == "create") {
+      EXPECT_FALSE(find(line.path, before)) << where;
+      EXPECT_TRUE(find(line.path, line.at)) << where;
+    } else if (line.event == "remove" || line.event == "rmdir") {
+      EXPECT_TRUE(find(line.path, before)) << where;
+      EXPECT_FALSE(find(line.path, line.at)) << where;
+    } else if (line.event == "rename" || line.event == "exchange" || line.event == "link") {
+      EXPECT_TRUE(find(line.path, before)) << where;
+      EXPECT_TRUE(find(line.to, line.at)) << where;
+    } else {
+      EXPECT_TRUE(find(line.path, before)) << where;
+      const auto inode = find(line.path, line.until);
+      ASSERT_TRUE(inode) << where;
+      if (line.has_size) {
+        EXPECT_EQ(inode->size, line.size) << where;
+      }
+    }
+  }
+
+  uint64_t with_name_ = 0, without_name_ = 0;
   uint64_t seed_ = 0;
   Random random_{0};
   std::optional<RandomOperations> operations_;
@@ -231,6 +297,9 @@ TEST_P(EventsTest, SayEveryOperationOnce) {
     member.twin.volume.reset();
   }
   ASSERT_NO_FATAL_FAILURE(CheckAll());
+  for (const Member& member : members_) CheckLog(member.twin.name, member.done);
+  std::cout << with_name_ << " lines with paths, " << without_name_ << " without" << std::endl;
+  EXPECT_GT(with_name_, 4 * without_name_);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, EventsTest, ::testing::Range<uint64_t>(1, 4));
