@@ -92,12 +92,25 @@ void EventLog::Begin(const EventsBegin& begin) {
 void EventLog::Know(const std::shared_ptr<const Writer>& writer) {
   constexpr size_t kMaxWriters = 100'000;
   if (writers_.size() > kMaxWriters) writers_.clear();
-  writers_[writer->thread] = writer;
+  writers_[writer->thread] = {writer, operations_};
+}
+
+std::vector<std::shared_ptr<const Writer>> EventLog::LastWriters() const {
+  constexpr size_t kLastWriters = 200;
+  std::vector<KnownWriter> known;
+  known.reserve(writers_.size());
+  for (const auto& [thread, writer] : writers_) known.push_back(writer);
+  std::sort(known.begin(), known.end(),
+            [](const KnownWriter& a, const KnownWriter& b) { return a.used > b.used; });
+  std::vector<std::shared_ptr<const Writer>> last;
+  for (size_t i = 0; i < std::min(known.size(), kLastWriters); ++i) last.push_back(known[i].writer);
+  return last;
 }
 
 void EventLog::Add(const Event& event) {
   AddOthers(event.at);
   CloseOld(event.at);
+  ++operations_;
   if (event.body.mutations.writer) Know(event.body.mutations.writer);
   if (event.synced) AddSync(event);
   last_ = event.at;
@@ -114,14 +127,18 @@ void EventLog::Add(const Event& event) {
 
 void EventLog::End(Instant until) {
   AddOthers(Instant{until.ns == UINT64_MAX ? until.ns : until.ns + 1});
+  CloseAll();
+  Emit();
+}
+
+void EventLog::CloseAll() {
   for (const auto& [key, group] : open_) group->open = false;
   open_.clear();
-  Emit();
 }
 
 void EventLog::AddOthers(Instant before) {
   for (; next_other_ < others_.size() && others_[next_other_].at < before; ++next_other_) {
-    CloseOld(others_[next_other_].at);
+    CloseAll();  // what comes before a mark or a rollback is not what comes after it
     Put(others_[next_other_], 0, false);
   }
 }
@@ -146,8 +163,10 @@ LogLine EventLog::LineOf(const Event& event, Ino* file) {
   line.by_somebody = event.unique != 0 || body.pid != 0 || body.uid != 0;
   line.uid = body.uid;
   line.pid = body.pid;
-  if (const auto writer = writers_.find(body.pid); body.pid != 0 && writer != writers_.end())
-    line.writer = writer->second;
+  if (const auto writer = writers_.find(body.pid); body.pid != 0 && writer != writers_.end()) {
+    line.writer = writer->second.writer;
+    writer->second.used = operations_;
+  }
   const auto& names = mutations.names;
   const auto path_of = [&](const NameMutation& m) {
     return paths_.PathOf(m.parent, m.name, event);
@@ -244,6 +263,11 @@ void EventLog::Put(LogLine line, Ino file, bool grows) {
 }
 
 void EventLog::CloseGroupsOf(const Event& event, const Key& but) {
+  const auto& names = event.body.mutations.names;
+  const bool moves_directory =
+      event.type == RecordType::kRename &&
+      std::any_of(names.begin(), names.end(), [](const auto& m) { return m.type == S_IFDIR; });
+  if (moves_directory) CloseAll();  // what lies in it has another path from now on
   for (const InodeMutation& m : event.body.mutations.inodes) {
     for (auto it = open_.lower_bound({m.ino, "", 0});
          it != open_.end() && std::get<Ino>(it->first) == m.ino;) {

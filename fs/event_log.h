@@ -48,6 +48,8 @@ class EventLog {
   void Begin(const EventsBegin& begin);
   // Of operations before the first: who the writers are.
   void Know(const std::shared_ptr<const Writer>& writer);
+  // Those that were known last, for a log that goes on where this one ended.
+  std::vector<std::shared_ptr<const Writer>> LastWriters() const;
   void Add(const Event& event);
   // The last lines, with what else happened up to `until`.
   void End(Instant until);
@@ -68,12 +70,18 @@ class EventLog {
   void Put(LogLine line, Ino file, bool grows);
   void CloseGroupsOf(const Event& event, const Key& but);
   void CloseOld(Instant now);
+  void CloseAll();
   void Emit();
   static void AddRange(LogLine* line, uint64_t from, uint64_t to);
 
   EventPaths paths_;
   const Sink sink_;
-  std::unordered_map<uint32_t, std::shared_ptr<const Writer>> writers_;
+  struct KnownWriter {
+    std::shared_ptr<const Writer> writer;
+    uint64_t used = 0;  // when, in operations
+  };
+  std::unordered_map<uint32_t, KnownWriter> writers_;
+  uint64_t operations_ = 0;
   std::vector<LogLine> others_;  // marks and rollbacks that are still to come
   size_t next_other_ = 0;
   Instant last_;

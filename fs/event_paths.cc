@@ -24,6 +24,12 @@ std::string Numbered(Ino ino) { return "#" + std::to_string(ino); }
 
 }  // namespace
 
+// In order, so that the first one is the same wherever one begins to look.
+void EventPaths::Insert(std::vector<Name>* names, const Name& name) {
+  const auto at = std::lower_bound(names->begin(), names->end(), name);
+  if (at == names->end() || *at != name) names->insert(at, name);
+}
+
 void EventPaths::Clear() {
   known_.clear();
   all_ = false;
@@ -57,7 +63,7 @@ void EventPaths::Apply(const Event& event) {
     if (m.ino == 0) continue;
     std::vector<Name>& names = known_[m.ino].names;
     const Name name{m.parent, m.name};
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    Insert(&names, name);
   }
   for (const InodeMutation& m : mutations.inodes) {
     if (!m.inode) known_.erase(m.ino);
@@ -125,7 +131,7 @@ void EventPaths::Walk(Ino wanted, Instant at) {
           if (!all && is_directory) parents[entry.ino] = name;
           if (!all && entry.ino != wanted) continue;
           std::vector<Name>& names = known_[entry.ino].names;
-          if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+          Insert(&names, name);
         }
         if (entries.size() < kNamesAtOnce) break;
       }

@@ -33,13 +33,14 @@ class EventPaths {
   struct Name {
     Ino parent = 0;
     std::string name;
-    friend bool operator==(const Name&, const Name&) = default;
+    friend auto operator<=>(const Name&, const Name&) = default;
   };
   struct Known {
     std::vector<Name> names;
     std::string last_path;  // once there are no names
   };
 
+  static void Insert(std::vector<Name>* names, const Name& name);
   void Clear();
   bool Find(Ino ino, std::string* path);
   void Walk(Ino wanted, Instant at);

@@ -77,17 +77,21 @@ JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offs
       const std::string_view body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
       if (const Outcome outcome = Deliver(*header, body); outcome != Outcome::kGoOn) return outcome;
     }
-    if (header->instant < from_ && *writer_) {
-      const auto body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
-      const auto decoded = RecordBody::Decode(body, header->instant, timeline_);
-      if (decoded.mutations.writer) (*writer_)(decoded.mutations.writer);
-      TakeSynced(header->durable);
-    }
+    if (header->instant < from_) SeeEarlier(*header, at);
     at += header->TotalBytes();
     unsynced_.emplace_back(JournalPosition{number, static_cast<uint32_t>(at)}, header->instant);
     if (unsynced_.size() > kMaxUnsynced) unsynced_.pop_front();
   }
   return Outcome::kGoOn;
+}
+
+// What is to be known of those that are not asked for.
+void JournalEvents::SeeEarlier(const RecordHeader& header, uint64_t offset) {
+  TakeSynced(header.durable);
+  if (!*writer_) return;
+  const auto body = Fetch(offset, header.frames_offset()).substr(kRecordHeaderBytes);
+  const Mutations mutations = RecordBody::Decode(body, header.instant, timeline_).mutations;
+  if (mutations.writer) (*writer_)(mutations.writer);
 }
 
 JournalEvents::Outcome JournalEvents::Deliver(const RecordHeader& header, std::string_view body) {

@@ -98,6 +98,7 @@ class JournalEvents {
 
   JournalPosition FindStart(const std::vector<SegmentInfo>& segments);
   Outcome ReadSegment(uint32_t number, uint32_t offset);
+  void SeeEarlier(const RecordHeader& header, uint64_t offset);
   Outcome Deliver(const RecordHeader& header, std::string_view body);
   std::optional<Instant> TakeSynced(JournalPosition durable);
   std::string_view Fetch(uint64_t offset, uint64_t bytes);

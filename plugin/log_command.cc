@@ -148,6 +148,7 @@ void LogCommand(const std::filesystem::path& socket, const LogRequest& request, 
     // What the first answer was about, not what the same words mean by now.
     if (first && !request.follow) asked["Until"] = answer.at("Until");
     asked["Further"] = true;
+    asked["Writers"] = answer.at("Writers");
     if (!more) std::this_thread::sleep_for(kFollowPause);
   }
 }

@@ -79,6 +79,24 @@ Json LineFacts(const LogLine& line) {
   return json;
 }
 
+Json ToJson(const Writer& writer) {
+  return {{"Thread", writer.thread},
+          {"Process", writer.process},
+          {"Started", writer.started_seconds},
+          {"Command", writer.command},
+          {"Container", writer.container}};
+}
+
+std::shared_ptr<const Writer> WriterOf(const Json& json) {
+  try {
+    return std::make_shared<Writer>(Writer{json.at("Thread"), json.at("Process"),
+                                           json.at("Started"), json.at("Command"),
+                                           json.at("Container")});
+  } catch (const Json::exception&) {
+    throw Refused(EINVAL, "Writers is to be what an earlier answer said");
+  }
+}
+
 // Answers with lines, and where the next page begins; `More`: there is one already.
 Json Log(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
@@ -99,7 +117,12 @@ Json Log(Volumes& volumes, const Json& request) {
     log.Begin(begin);
     created = begin.created;
   };
-  query.writer = [&log](const std::shared_ptr<const Writer>& writer) { log.Know(writer); };
+  // Of a page before this one, the command brings along who the writers are.
+  if (request.contains("Writers")) {
+    for (const Json& writer : request.at("Writers")) log.Know(WriterOf(writer));
+  } else {
+    query.writer = [&log](const std::shared_ptr<const Writer>& writer) { log.Know(writer); };
+  }
   Instant last;
   size_t events = 0;
   const EventsRead read = volumes.store().ReadEvents(name, query, [&](const Event& event) {
@@ -117,7 +140,9 @@ Json Log(Volumes& volumes, const Json& request) {
                  {"Next", FormatInstant(Instant{end.ns + 1})},
                  {"Until", FormatInstant(read.until)},
                  {"More", read.ended && end < read.until},
+                 {"Writers", Json::array()},
                  {"Holes", Json::array()}};
+  for (const auto& writer : log.LastWriters()) answer["Writers"].push_back(ToJson(*writer));
   for (const EventsRead::Hole& hole : read.holes)
     answer["Holes"].push_back({FormatInstant(hole.after), FormatInstant(hole.before)});
   return answer;

@@ -103,8 +103,8 @@ TEST_F(LogCommandTest, SaysEachOperationOnce) {
       "rename /dir/file /dir/renamed",
       "link /dir/renamed /linked",
       "create /symlink",
-      "truncate /dir/renamed",
-      "attributes /dir/renamed",
+      "truncate /linked",
+      "attributes /linked",
       "remove /linked",
       "remove /dir/renamed",
       "rmdir /dir",
@@ -238,7 +238,7 @@ TEST_F(LogCommandTest, ShowsOnlyWhatATerminalCanShow) {
   WriteFile("with\nnewline\x1b[31m", "x");
   const std::string text = Done({"log", "v", "--path", "*newline*"});
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
-  EXPECT_THAT(text, HasSubstr("\\x0A"));
+  EXPECT_THAT(text, HasSubstr("\\x0a"));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
