@@ -24,6 +24,7 @@
 namespace rw {
 
 class FileLayer;
+class Past;
 class Volume;
 
 // What is no longer kept is collected in the background (fs/collector.h).
@@ -203,6 +204,9 @@ class Store {
 
   // Opens the volume as it was at `at`, read-only. Throws Refused(ENOENT, ERANGE) as Create does.
   virtual std::shared_ptr<Volume> OpenAt(const std::string& name, Instant at) = 0;
+
+  // For looks at what a volume was, up to now. Throws Refused(ENOENT, EIO).
+  virtual std::shared_ptr<const Past> OpenPast(const std::string& name) = 0;
 
   // Makes everything acknowledged so far durable, on all volumes.
   virtual void SyncAll() = 0;

@@ -68,6 +68,7 @@ class StoreImpl : public Store {
   VolumeStatus Status(const std::string& name) override;
   std::shared_ptr<Volume> OpenVolume(const std::string& name) override;
   std::shared_ptr<Volume> OpenAt(const std::string& name, Instant at) override;
+  std::shared_ptr<const Past> OpenPast(const std::string& name) override;
   void SyncAll() override;
 
  private:

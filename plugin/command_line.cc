@@ -16,6 +16,7 @@
 #include "plugin/log_command.h"
 #include "plugin/mount_command.h"
 #include "plugin/options.h"
+#include "plugin/past_commands.h"
 #include "plugin/serve.h"
 #include "plugin/settings.h"
 #include "plugin/upgrade_command.h"
@@ -36,6 +37,7 @@ struct Arguments {
   CheckRequest check;
   LogRequest log;
   TimelineRequest timeline;
+  PastRequest past;
   int exit_code = kExitDone;
   bool removed = false;
   bool dry_run = false;
@@ -278,6 +280,49 @@ void AddUpgrade(CLI::App& app, Arguments& arguments) {
       arguments);
 }
 
+// A command that looks for something in the past of a volume.
+CLI::App* AddPastCommand(CLI::App& app, Arguments& arguments, const char* name, const char* meaning,
+                         void (*run)(const std::filesystem::path&, const PastRequest&)) {
+  CLI::App* command =
+      AddCommand(app, arguments, name, meaning,
+                 [&arguments, run](const auto& socket) { run(socket, arguments.past); });
+  command->add_option("NAME", arguments.past.name, "the volume")->required();
+  return command;
+}
+
+void AddPastCommands(CLI::App& app, Arguments& arguments) {
+  PastRequest& request = arguments.past;
+  const std::string times = std::string(kTimeSyntax) + "; or a mark";
+  const auto add_path = [&request](CLI::App* command) {
+    return command->add_option("PATH", request.path, "from the volume's root, such as /data/file");
+  };
+  const auto add_times = [&](CLI::App* command) {
+    command->add_option("--since", request.since, "not before it: " + times)->type_name("TIME");
+    command->add_option("--until", request.until, "not after it")->type_name("TIME");
+  };
+  const auto add_json = [&request](CLI::App* command) {
+    command->add_flag("--json", request.json, "print JSON");
+  };
+  CLI::App* cat =
+      AddPastCommand(app, arguments, "cat", "Print a file as it was at a time", CatCommand);
+  add_path(cat)->required();
+  cat->add_option("--at", request.at, "the time (default: now): " + times)->type_name("TIME");
+  cat->add_option("-o,--output", request.output, "write to a file instead")->type_name("FILE");
+  CLI::App* history = AddPastCommand(app, arguments, "history",
+                                     "List the versions of a file or directory", HistoryCommand);
+  add_path(history)->required();
+  add_times(history);
+  history->add_flag("--each", request.each, "a line for each write");
+  history->add_option("--limit", request.limit, "so many lines; 0: all")->capture_default_str();
+  add_json(history);
+  CLI::App* grep = AddPastCommand(app, arguments, "grep-time",
+                                  "Find when a text came into a file or left it", GrepTimeCommand);
+  add_path(grep)->required();
+  grep->add_option("--contains", request.text, "the text")->required()->type_name("TEXT");
+  add_times(grep);
+  add_json(grep);
+}
+
 // What was wrong with the command line, in one line.
 std::string DescribeUsage(const CLI::App& app, int argc, char** argv,
                           const CLI::ParseError& error) {
@@ -309,6 +354,7 @@ int RunCommandLine(int argc, char** argv) {
   AddMarkCommands(app, arguments);
   AddMountCommands(app, arguments);
   AddLogCommands(app, arguments);
+  AddPastCommands(app, arguments);
   AddCheck(app, arguments);
   AddUpgrade(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
@@ -14,6 +15,7 @@
 #include "plugin/history_endpoints.h"
 #include "plugin/log_endpoints.h"
 #include "plugin/metrics.h"
+#include "plugin/past_endpoints.h"
 #include "plugin/request.h"
 #include "plugin/upgrade_endpoints.h"
 #include "plugin/volumes.h"
@@ -138,10 +140,21 @@ const std::map<std::string, Handler>& Handlers() {
   return *handlers;
 }
 
+const std::vector<const std::map<std::string, Handler>*>& AllHandlers() {
+  static const auto* const all = new std::vector<const std::map<std::string, Handler>*>{
+      &Handlers(),         //
+      &HistoryHandlers(),  //
+      &CheckHandlers(),    //
+      &UpgradeHandlers(),  //
+      &LogHandlers(),      //
+      &PastHandlers(),     //
+  };
+  return *all;
+}
+
 // Null if there is none of that name.
 Handler FindHandler(const std::string& endpoint) {
-  for (const auto* handlers :
-       {&Handlers(), &HistoryHandlers(), &CheckHandlers(), &UpgradeHandlers(), &LogHandlers()}) {
+  for (const auto* handlers : AllHandlers()) {
     if (auto found = handlers->find(endpoint); found != handlers->end()) return found->second;
   }
   return nullptr;
@@ -198,10 +211,9 @@ std::string ErrorAnswer(std::string_view message) {
 std::vector<std::string> EndpointNames() {
   std::vector<std::string> names;
   for (const auto& [name, answer] : Constants()) names.push_back(name);
-  for (const auto& [name, handler] : Handlers()) names.push_back(name);
-  for (const auto& [name, handler] : HistoryHandlers()) names.push_back(name);
-  for (const auto& [name, handler] : CheckHandlers()) names.push_back(name);
-  for (const auto& [name, handler] : LogHandlers()) names.push_back(name);
+  for (const auto* handlers : AllHandlers()) {
+    for (const auto& [name, handler] : *handlers) names.push_back(name);
+  }
   return names;
 }
 

@@ -126,6 +126,11 @@ class Volumes {
   std::vector<Mark> Marks(const std::string& name) { return store_.Marks(name); }
   std::vector<std::string> WritableNames();  // of all volumes that change
 
+  // As Store::InstantOf; the refusal names marks that are similar.
+  Instant InstantOf(const std::string& volume, std::string_view time);
+  // For those who only read what volumes were.
+  Store& store() { return store_; }
+
   // As Store::Now. Throws Refused(ENOENT) if there is no such volume.
   Instant Now(const std::string& name);
 
@@ -160,8 +165,6 @@ class Volumes {
   };
   class Work;
 
-  // As Store::InstantOf; the refusal names marks that are similar.
-  Instant InstantOf(const std::string& volume, std::string_view time);
   std::string SimilarMarks(const std::string& volume, std::string_view label);
   Mounted MakeMount(const VolumeRecord& record, std::optional<Instant> at);
   bool Inherit(KeptMount kept);

@@ -1,0 +1,192 @@
+#include "plugin/past_endpoints.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "fs/past.h"
+#include "fs/past_read.h"
+#include "fs/path_history.h"
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "metadata/similar.h"
+#include "metadata/time_text.h"
+#include "plugin/base64.h"
+#include "plugin/request.h"
+#include "plugin/volumes.h"
+
+namespace rw {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kReadBytes = 1 << 20;
+constexpr size_t kMaxTextBytes = 64 << 10;
+constexpr uint64_t kMaxChanges = 1024;
+constexpr size_t kNamesToCompare = 4096;
+
+uint64_t Number(const Json& request, const char* key, uint64_t absent) {
+  const auto found = request.find(key);
+  if (found == request.end()) return absent;
+  if (!found->is_number_unsigned())
+    throw Refused(EINVAL, std::string(key) + " must be a whole number");
+  return found->get<uint64_t>();
+}
+
+// A time of the volume; now if it is absent.
+Instant Time(Volumes& volumes, const Json& request, const char* key) {
+  const std::string name = Text(request, "Name");
+  const auto text = OptionalText(request, key);
+  return text ? volumes.InstantOf(name, *text) : volumes.Now(name);
+}
+
+// A part of a file. An answer says the instant in a way that means the same again.
+Json Read(Volumes& volumes, const Json& request) {
+  const auto path = SplitPath(Text(request, "Path"));
+  const uint64_t offset = Number(request, "Offset", 0);
+  const Instant at = Time(volumes, request, "At");
+  const auto view = volumes.store().OpenAt(Text(request, "Name"), at);
+  const InodeAttr file = FindFile(*view, path);
+  std::string bytes(
+      offset < file.inode.size ? std::min<uint64_t>(kReadBytes, file.inode.size - offset) : 0,
+      '\0');
+  bytes.resize(view->Read(file.ino, offset, bytes));
+  return {{"At", FormatInstant(at)},
+          {"Size", file.inode.size},
+          {"Mode", file.inode.mode & 07777},
+          {"Data", EncodeBase64(bytes)}};
+}
+
+const char* TypeName(uint32_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return "file";
+    case S_IFDIR:
+      return "directory";
+    case S_IFLNK:
+      return "symlink";
+    case S_IFIFO:
+      return "fifo";
+    case S_IFSOCK:
+      return "socket";
+    case S_IFCHR:
+    case S_IFBLK:
+      return "device";
+  }
+  return "other";
+}
+
+Json ChangeFacts(const PathChange& change) {
+  const PathState& state = change.state;
+  Json facts = {{"at", FormatInstant(state.from)},
+                {"first", FormatInstant(change.first)},
+                {"count", change.count},
+                {"read_at", FormatInstant(change.readable)},
+                {"last", FormatInstant(state.last)},
+                {"present", state.present()},
+                {"what", change.what}};
+  if (state.present()) {
+    facts["inode"] = state.ino;
+    facts["type"] = TypeName(state.inode.mode);
+    facts["mode"] = state.inode.mode & 07777;
+    facts["uid"] = state.inode.uid;
+    facts["gid"] = state.inode.gid;
+    facts["size"] = state.inode.size;
+  }
+  if (!change.renamed_from.empty()) facts["renamed_from"] = change.renamed_from;
+  if (!change.renamed_to.empty()) facts["renamed_to"] = change.renamed_to;
+  return facts;
+}
+
+// Names beside the path that resemble its last one.
+std::string Similar(const Past& past, std::vector<std::string> path) {
+  const auto last = past.LastReadable(past.now());
+  if (!last || path.empty()) return "";
+  const std::string name = path.back();
+  path.pop_back();
+  const Past::Found parent = past.Find(past.SpanAt(*last), path, *last);
+  if (parent.ino == 0 || parent.type != S_IFDIR) return "";
+  std::vector<std::string> names;
+  for (const ViewName& found :
+       past.ViewAt(*last).ListNames(parent.ino, kFirstCookie, kNamesToCompare))
+    names.push_back(found.name);
+  std::string similar;
+  for (const std::string& found : MostSimilar(name, names)) {
+    path.push_back(found);
+    similar += (similar.empty() ? "; there is " : ", ") + Quoted(JoinPath(path));
+    path.pop_back();
+  }
+  return similar;
+}
+
+[[noreturn]] void RefuseNever(const Past& past, const std::vector<std::string>& path) {
+  const auto first = past.FirstReadable(Instant{});
+  throw Refused(
+      ENOENT, Quoted(JoinPath(path)) + " was never in " + past.name() + ", as far back as is kept" +
+                  (first ? " (" + FormatInstant(*first) + ")" : "") + Similar(past, path));
+}
+
+Json ListChanges(Volumes& volumes, const Json& request) {
+  const std::string name = Text(request, "Name");
+  const auto path = SplitPath(Text(request, "Path"));
+  PathHistoryQuery query;
+  if (OptionalText(request, "Since")) query.since = Time(volumes, request, "Since");
+  if (OptionalText(request, "Until")) query.until = Time(volumes, request, "Until");
+  query.each = Flag(request, "Each");
+  query.limit = std::clamp<uint64_t>(Number(request, "Limit", 256), 1, kMaxChanges);
+  const auto next = OptionalText(request, "Next");
+  if (next) query.until = ParseTime(*next, Instant{});
+  const auto past = volumes.store().OpenPast(name);
+  const PathHistory history = ReadPathHistory(*past, path, query);
+  if (!next && !history.ever && !history.next) {
+    query = {};
+    query.limit = 1;
+    if (!ReadPathHistory(*past, path, query).ever) RefuseNever(*past, path);
+  }
+  Json answer = {{"Changes", Json::array()}};
+  for (const PathChange& change : history.changes) answer["Changes"].push_back(ChangeFacts(change));
+  if (history.next) answer["Next"] = FormatInstant(*history.next);
+  return answer;
+}
+
+// Whether the file holds a text at a time, and since when it has been what it is then.
+Json FindText(Volumes& volumes, const Json& request) {
+  const std::string name = Text(request, "Name");
+  const std::string text = Text(request, "Text");
+  const auto path = SplitPath(Text(request, "Path"));
+  if (text.empty() || text.size() > kMaxTextBytes)
+    throw Refused(EINVAL, "the text to look for must have 1 to 65536 bytes");
+  const auto past = volumes.store().OpenPast(name);
+  const Instant at = std::min(Time(volumes, request, "At"), past->now());
+  const auto state = PathWalk(*past, path, at).Next();
+  if (!state) return {{"Kept", false}};
+  Json answer = {{"Kept", true},
+                 {"From", FormatInstant(state->from)},
+                 {"At", FormatInstant(state->last)},
+                 {"Present", state->present()},
+                 {"Contains", false}};
+  if (!state->present()) return answer;
+  const InodeAttr found{state->ino, state->inode};
+  if (found.inode.is_dir())
+    throw Refused(EISDIR, Quoted(JoinPath(path)) + " is a directory; a file is needed");
+  if (found.inode.is_regular()) {
+    const auto view = volumes.store().OpenAt(name, state->last);
+    answer["Contains"] = Contains(*view, found, text);
+  }
+  return answer;
+}
+
+}  // namespace
+
+const std::map<std::string, Handler>& PastHandlers() {
+  static const auto* const handlers = new std::map<std::string, Handler>{
+      {"Rewind.Read", Read},
+      {"Rewind.ListChanges", ListChanges},
+      {"Rewind.FindText", FindText},
+  };
+  return *handlers;
+}
+
+}  // namespace rw
