@@ -323,6 +323,28 @@ void AddPastCommands(CLI::App& app, Arguments& arguments) {
   add_json(grep);
 }
 
+void AddComparingCommands(CLI::App& app, Arguments& arguments) {
+  PastRequest& request = arguments.past;
+  const std::string times = std::string(kTimeSyntax) + "; or a mark";
+  CLI::App* find =
+      AddPastCommand(app, arguments, "find", "List what was removed and can be read", FindCommand);
+  find->add_flag("--deleted", request.deleted, "paths that are no more")->required();
+  find->add_option("--since", request.since, "not what was removed before it: " + times)
+      ->type_name("TIME");
+  find->add_option("--limit", request.limit, "so many lines; 0: all")->capture_default_str();
+  find->add_flag("--json", request.json, "print JSON");
+  CLI::App* diff =
+      AddPastCommand(app, arguments, "diff",
+                     "List what differs between two times, or a time and now", DiffCommand);
+  diff->add_option(
+          "T1 [T2] [/PATH]", request.times,
+          "times: " + times + "; and the part of the volume to look at, which begins with a slash")
+      ->required()
+      ->expected(1, 3);
+  diff->add_flag("-p,--patch", request.patch, "print what differs in text files");
+  diff->add_flag("--json", request.json, "print JSON");
+}
+
 // What was wrong with the command line, in one line.
 std::string DescribeUsage(const CLI::App& app, int argc, char** argv,
                           const CLI::ParseError& error) {
@@ -355,6 +377,7 @@ int RunCommandLine(int argc, char** argv) {
   AddMountCommands(app, arguments);
   AddLogCommands(app, arguments);
   AddPastCommands(app, arguments);
+  AddComparingCommands(app, arguments);
   AddCheck(app, arguments);
   AddUpgrade(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {

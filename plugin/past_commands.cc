@@ -18,6 +18,7 @@
 #include "plugin/facts.h"
 #include "plugin/output_file.h"
 #include "plugin/printing.h"
+#include "plugin/text_diff.h"
 
 namespace rw {
 namespace {
@@ -30,6 +31,8 @@ constexpr size_t kFewVersions = 256;
 constexpr uint64_t kFewBytes = 512 << 20;
 // Of others, so many instants, and then what lies between two that differ.
 constexpr uint64_t kSamples = 64;
+// Of larger files it is only said that they differ.
+constexpr uint64_t kMaxPatchBytes = 4 << 20;
 
 void WriteAll(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -65,6 +68,64 @@ std::string WhatText(const Json& change) {
   if (change.at("present") && change.at("read_at") != change.at("at"))
     what += "; can be read at " + ToText(change.at("read_at"));
   return what;
+}
+
+}  // namespace
+
+namespace {
+
+// For a shell.
+std::string ShellQuoted(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("/._-+=:,@%").find(c) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// What a file held; nothing if it is too large.
+std::optional<std::string> ReadSmall(const std::filesystem::path& socket, const std::string& name,
+                                     const std::string& path, const std::string& at) {
+  std::string bytes;
+  for (;;) {
+    const Json answer = Ask(socket, "Rewind.Read",
+                            {{"Name", name}, {"Path", path}, {"At", at}, {"Offset", bytes.size()}});
+    if (answer.at("Size").get<uint64_t>() > kMaxPatchBytes) return std::nullopt;
+    const std::string part = DecodeBase64(answer.at("Data").get<std::string>());
+    bytes += part;
+    if (part.empty() || bytes.size() >= answer.at("Size").get<uint64_t>()) return bytes;
+  }
+}
+
+std::string Patch(const std::filesystem::path& socket, const std::string& name, const Json& change,
+                  const std::string& from, const std::string& to) {
+  const std::string path = change.at("path");
+  const std::string kind = change.at("change");
+  const std::string old_path = change.value("old_path", path);
+  std::optional<std::string> before = "", after = "";
+  if (kind != "added") before = ReadSmall(socket, name, old_path, from);
+  if (kind != "removed") after = ReadSmall(socket, name, path, to);
+  if (!before || !after) return "files at " + Quoted(path) + " are too large to compare\n";
+  if (!IsText(*before) || !IsText(*after))
+    return *before == *after ? "" : "binary files at " + Quoted(path) + " differ\n";
+  return UnifiedDiff(*before, *after, kind == "added" ? "/dev/null" : "a" + old_path + "\t" + from,
+                     kind == "removed" ? "/dev/null" : "b" + path + "\t" + to);
+}
+
+std::string DifferenceText(const Json& change) {
+  const std::string kind = change.at("change");
+  std::string text = kind == "added"     ? "A  "
+                     : kind == "removed" ? "D  "
+                     : kind == "renamed" ? "R  "
+                                         : "M  ";
+  if (change.contains("old_path")) text += ToText(change["old_path"]) + " -> ";
+  text += ToText(change.at("path"));
+  if (change.at("type") == "directory") text += "/";
+  if (change.contains("what")) text += "  (" + ToText(change["what"]) + ")";
+  return text;
 }
 
 }  // namespace
@@ -105,8 +166,8 @@ void HistoryCommand(const std::filesystem::path& socket, const PastRequest& requ
       std::cout << change.dump() << '\n';
     } else {
       if (lines == 0) std::cout << "AT                              SIZE      WHAT\n";
-      const std::string size =
-          change.at("present") ? HumanBytes(change.at("size").get<uint64_t>()) : "-";
+      const bool sized = change.at("present") && change.at("type") != "directory";
+      const std::string size = sized ? HumanBytes(change.at("size").get<uint64_t>()) : "-";
       std::cout << ToText(change.at("at")) << "  "
                 << size + std::string(size.size() < 8 ? 8 - size.size() : 0, ' ') << "  "
                 << WhatText(change) << '\n';
@@ -188,7 +249,6 @@ class TextSearch {
       instants.push_back(last);
       bytes += change.value("size", uint64_t{0});
       oldest = change.at("at");
-      oldest_present_ = change.at("present");
       return instants.size() <= kFewVersions && bytes <= kFewBytes;
     });
     if (instants.size() > kFewVersions || bytes > kFewBytes) return false;
@@ -251,7 +311,6 @@ class TextSearch {
   const PastRequest& request_;
   std::map<Instant, Look> looks_;
   std::string newest_;
-  bool oldest_present_ = false;
   uint64_t asked_ = 0;
 };
 
@@ -282,6 +341,84 @@ void GrepTimeCommand(const std::filesystem::path& socket, const PastRequest& req
               << " instants were looked at and what lies between two that differ bisected, which "
                  "misses what came and went between two of them; --since and --until narrow it\n";
   }
+}
+
+void FindCommand(const std::filesystem::path& socket, const PastRequest& request) {
+  Json asked = {{"Name", request.name}};
+  if (!request.since.empty()) asked["Since"] = request.since;
+  std::map<std::string, Json> found;
+  for (;;) {
+    const Json answer = Ask(socket, "Rewind.ListDeleted", asked);
+    for (const Json& path : answer.at("Paths")) found.emplace(path.at("path"), path);
+    if (!answer.contains("Next")) break;
+    asked["Since"] = answer.at("Since");
+    asked["Next"] = answer["Next"];
+  }
+  std::vector<Json> sorted;
+  sorted.reserve(found.size());
+  for (auto& [path, deleted] : found) sorted.push_back(std::move(deleted));
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Json& a, const Json& b) {
+    return a.at("gone").get_ref<const std::string&>() > b.at("gone").get_ref<const std::string&>();
+  });
+  const size_t all = sorted.size();
+  if (request.limit != 0 && all > request.limit) sorted.resize(request.limit);
+  if (request.json) {
+    for (const Json& deleted : sorted) std::cout << deleted.dump() << '\n';
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"GONE SINCE", "SIZE", "PATH"}};
+  for (const Json& deleted : sorted) {
+    const bool directory = deleted.at("type") == "directory";
+    rows.push_back({ToText(deleted.at("gone")),
+                    directory ? "-" : HumanBytes(deleted.at("size").get<uint64_t>()),
+                    ToText(deleted.at("path")) + (directory ? "/" : "") +
+                        (deleted.at("by") == "rollback" ? "  (by a rollback)" : "")});
+  }
+  if (sorted.empty()) {
+    std::cout << "nothing that was removed can still be read\n";
+    return;
+  }
+  PrintTable(rows);
+  std::cout << std::flush;
+  const auto file = std::find_if(sorted.begin(), sorted.end(),
+                                 [](const Json& deleted) { return deleted.at("type") == "file"; });
+  if (all > sorted.size()) {
+    std::cerr << "and " << all - sorted.size() << " more: --limit 0 prints all\n";
+  }
+  if (file != sorted.end()) {
+    std::cerr << "to read one: rewind cat " << ShellQuoted(request.name) << ' '
+              << ShellQuoted(file->at("path")) << " --at " << ToText(file->at("last")) << '\n';
+  }
+}
+
+void DiffCommand(const std::filesystem::path& socket, const PastRequest& request) {
+  std::vector<std::string> times = request.times;
+  Json asked = {{"Name", request.name}};
+  if (!request.path.empty()) {
+    asked["Path"] = request.path;
+  } else if (times.back().starts_with('/')) {
+    asked["Path"] = times.back();
+    times.pop_back();
+  }
+  if (times.empty() || times.size() > 2)
+    throw Refused(EINVAL, "rewind diff takes NAME, one time or two, and then perhaps a /path");
+  asked["From"] = times[0];
+  if (times.size() == 2) asked["To"] = times[1];
+  uint64_t lines = 0;
+  for (;;) {
+    const Json answer = Ask(socket, "Rewind.Diff", asked);
+    asked["From"] = answer.at("From");
+    asked["To"] = answer.at("To");
+    for (const Json& change : answer.at("Differences")) {
+      ++lines;
+      std::cout << (request.json ? change.dump() : DifferenceText(change)) << '\n';
+      if (!request.patch || request.json || change.at("type") != "file") continue;
+      std::cout << Patch(socket, request.name, change, answer.at("From"), answer.at("To"));
+    }
+    if (!answer.contains("Next")) break;
+    asked["Skip"] = answer["Next"];
+  }
+  if (lines == 0 && !request.json) std::cout << "nothing differs\n";
 }
 
 }  // namespace rw

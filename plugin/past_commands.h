@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace rw {
 
@@ -14,6 +15,9 @@ struct PastRequest {
   std::string at, since, until;  // times in text; empty: now, or no bound
   std::string output;            // a file; empty: standard output
   std::string text;
+  std::vector<std::string> times;  // of diff: one or two, and then perhaps a path
+  bool deleted = false;
+  bool patch = false;
   uint64_t limit = 100;  // of lines; 0: none
   bool each = false;
   bool json = false;
@@ -25,5 +29,9 @@ void CatCommand(const std::filesystem::path& socket, const PastRequest& request)
 void HistoryCommand(const std::filesystem::path& socket, const PastRequest& request);
 // When a text came into a file, or left it.
 void GrepTimeCommand(const std::filesystem::path& socket, const PastRequest& request);
+// Paths that are no more, the last removed first.
+void FindCommand(const std::filesystem::path& socket, const PastRequest& request);
+// What became of a volume between two times.
+void DiffCommand(const std::filesystem::path& socket, const PastRequest& request);
 
 }  // namespace rw

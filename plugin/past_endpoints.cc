@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "fs/deleted.h"
 #include "fs/past.h"
 #include "fs/past_read.h"
 #include "fs/path_history.h"
+#include "fs/tree_diff.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/similar.h"
@@ -26,6 +28,7 @@ constexpr size_t kReadBytes = 1 << 20;
 constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr uint64_t kMaxChanges = 1024;
 constexpr size_t kNamesToCompare = 4096;
+constexpr size_t kDifferencesAtOnce = 4096;
 
 uint64_t Number(const Json& request, const char* key, uint64_t absent) {
   const auto found = request.find(key);
@@ -159,7 +162,7 @@ Json FindText(Volumes& volumes, const Json& request) {
   if (text.empty() || text.size() > kMaxTextBytes)
     throw Refused(EINVAL, "the text to look for must have 1 to 65536 bytes");
   const auto past = volumes.store().OpenPast(name);
-  const Instant at = std::min(Time(volumes, request, "At"), past->now());
+  const Instant at = Time(volumes, request, "At");
   const auto state = PathWalk(*past, path, at).Next();
   if (!state) return {{"Kept", false}};
   Json answer = {{"Kept", true},
@@ -178,13 +181,86 @@ Json FindText(Volumes& volumes, const Json& request) {
   return answer;
 }
 
+// "Next" of an answer is what the next request says.
+Json ListDeleted(Volumes& volumes, const Json& request) {
+  DeletedQuery query;
+  if (OptionalText(request, "Since")) query.since = Time(volumes, request, "Since");
+  if (const auto next = request.find("Next"); next != request.end()) {
+    query.span = Number(*next, "Span", 0);
+    query.link = Number(*next, "Link", 0);
+    query.from = DecodeBase64(Text(*next, "From"));
+  }
+  const auto past = volumes.store().OpenPast(Text(request, "Name"));
+  const DeletedPage page = FindDeleted(*past, query);
+  Json answer = {{"Paths", Json::array()}, {"Since", FormatInstant(query.since)}};
+  for (const DeletedPath& deleted : page.paths) {
+    answer["Paths"].push_back({{"path", deleted.path},
+                               {"gone", FormatInstant(deleted.gone)},
+                               {"last", FormatInstant(deleted.state.last)},
+                               {"type", TypeName(deleted.state.inode.mode)},
+                               {"size", deleted.state.inode.size},
+                               {"by", deleted.rolled_back ? "rollback" : "removal"}});
+  }
+  if (page.next) {
+    answer["Next"] = {{"Span", page.next->span},
+                      {"Link", page.next->link},
+                      {"From", EncodeBase64(page.next->from)}};
+  }
+  return answer;
+}
+
+bool IsBelow(const std::string& path, const std::string& directory) {
+  if (path.empty()) return false;
+  return directory == "/" || path == directory || path.starts_with(directory + "/");
+}
+
+Json DifferenceFacts(const TreeChange& change) {
+  Json facts = {{"change", TreeChangeName(change.kind)}, {"path", change.path}};
+  const Inode& inode = change.after ? *change.after : change.before.value_or(Inode{});
+  facts["type"] = TypeName(inode.mode);
+  if (change.before) facts["size_before"] = change.before->size;
+  if (change.after) facts["size_after"] = change.after->size;
+  if (!change.old_path.empty()) facts["old_path"] = change.old_path;
+  if (!change.what.empty()) facts["what"] = change.what;
+  return facts;
+}
+
+Json Diff(Volumes& volumes, const Json& request) {
+  const std::string name = Text(request, "Name");
+  const std::string below = JoinPath(SplitPath(OptionalText(request, "Path").value_or("/")));
+  const Instant from = Time(volumes, request, "From");
+  const Instant to = Time(volumes, request, "To");
+  const size_t skip = Number(request, "Skip", 0);
+  // Open, so that both stay; and refused if one is not kept.
+  const auto before = volumes.store().OpenAt(name, from);
+  const auto after = volumes.store().OpenAt(name, to);
+  const auto past = volumes.store().OpenPast(name);
+  const TreeDiff diff =
+      CompareInstants(volumes.store(), *past, before->fixed_at(), after->fixed_at());
+  Json answer = {{"From", FormatInstant(from)},
+                 {"To", FormatInstant(to)},
+                 {"ByEvents", diff.by_events},
+                 {"Differences", Json::array()}};
+  size_t seen = 0;
+  for (const TreeChange& change : diff.changes) {
+    if (!IsBelow(change.path, below) && !IsBelow(change.old_path, below)) continue;
+    if (++seen <= skip) continue;
+    if (answer["Differences"].size() == kDifferencesAtOnce) {
+      answer["Next"] = skip + kDifferencesAtOnce;
+      break;
+    }
+    answer["Differences"].push_back(DifferenceFacts(change));
+  }
+  return answer;
+}
+
 }  // namespace
 
 const std::map<std::string, Handler>& PastHandlers() {
   static const auto* const handlers = new std::map<std::string, Handler>{
-      {"Rewind.Read", Read},
-      {"Rewind.ListChanges", ListChanges},
-      {"Rewind.FindText", FindText},
+      {"Rewind.Read", Read},         {"Rewind.ListChanges", ListChanges},
+      {"Rewind.FindText", FindText}, {"Rewind.ListDeleted", ListDeleted},
+      {"Rewind.Diff", Diff},
   };
   return *handlers;
 }

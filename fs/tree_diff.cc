@@ -1,0 +1,299 @@
+#include "fs/tree_diff.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "fs/touched.h"
+#include "fs/volume.h"
+#include "metadata/coding.h"
+#include "metadata/refused.h"
+
+namespace rw {
+namespace {
+
+constexpr size_t kNamesAtOnce = 1024;
+constexpr size_t kChunkOffset = 1 + 4 + 8;
+
+using Name = std::pair<Ino, std::string>;  // directory, name
+
+std::string Octal(uint32_t mode) {
+  char text[8];
+  std::snprintf(text, sizeof text, "%04o", mode & 07777);
+  return text;
+}
+
+class Comparison {
+ public:
+  Comparison(const Past& past, View before, View after, const Touched& touched)
+      : past_(past),
+        before_(std::move(before)),
+        after_(std::move(after)),
+        touched_(touched),
+        paths_before_(before_),
+        paths_after_(after_) {}
+
+  std::vector<TreeChange> Run() {
+    for (const Name& name : touched_.names) CompareName(name);
+    for (const Ino ino : touched_.inodes) CompareInode(ino);
+    TellNames();
+    TellInodes();
+    std::sort(changes_.begin(), changes_.end());
+    return std::move(changes_);
+  }
+
+ private:
+  void CompareName(const Name& name) {
+    const auto a = before_.FindName(name.first, name.second);
+    const auto b = after_.FindName(name.first, name.second);
+    if (!a && !b) return;
+    if (a && b && a->ino == b->ino && IsSame(a->ino)) return;
+    if (a) went_[a->ino].push_back(name);
+    if (b) came_[b->ino].push_back(name);
+    if (a && b) exchanged_.insert(name);
+  }
+
+  // Timelines with one parent give out the same numbers.
+  bool IsSame(Ino ino) const { return MadeIn(before_, ino) == MadeIn(after_, ino); }
+  static TimelineId MadeIn(const View& view, Ino ino) {
+    for (const View::Link& link : view.chain()) {
+      if (ino >= link.first_ino) return link.timeline;
+    }
+    return view.chain().back().timeline;
+  }
+  // That an inode of one view has in the other.
+  std::optional<Inode> FindSame(const View& view, Ino ino) const {
+    return IsSame(ino) ? view.FindInode(ino) : std::nullopt;
+  }
+
+  // What an inode is of that is there before and after.
+  void CompareInode(Ino ino) {
+    const auto a = FindSame(before_, ino);
+    const auto b = FindSame(after_, ino);
+    if (!a || !b || a->nlink == 0 || b->nlink == 0) return;
+    std::vector<std::string> what = Differences(ino, *a, *b);
+    if (!what.empty()) changed_.emplace(ino, std::move(what));
+  }
+
+  std::vector<std::string> Differences(Ino ino, const Inode& a, const Inode& b) {
+    std::vector<std::string> what;
+    if (a.is_regular() && (a.size != b.size || ContentsDiffer(ino, a, b)))
+      what.emplace_back("contents");
+    if (a.mode != b.mode) what.push_back("mode " + Octal(a.mode) + " -> " + Octal(b.mode));
+    if (a.uid != b.uid || a.gid != b.gid) what.emplace_back("owner");
+    if (!a.is_dir() && what.empty() && a.mtime != b.mtime) what.emplace_back("mtime");
+    if (a.ctime != b.ctime && Xattrs(before_, ino) != Xattrs(after_, ino))
+      what.emplace_back("xattrs");
+    return what;
+  }
+
+  // Whether the bytes lie somewhere else, which they do if they were written: the same bytes
+  // written again are a difference.
+  bool ContentsDiffer(Ino ino, const Inode& a, const Inode& b) const {
+    if (a.cuts != b.cuts) return true;
+    for (const Touched::Range& range : touched_.ranges) {
+      std::set<uint64_t> chunks;
+      ForEachTouched(past_.index(), InoPrefix(KeyType::kChunk, range.timeline, ino), range.after,
+                     range.until, [&](std::string_view key) {
+                       chunks.insert(GetBigEndian<uint64_t>(key.data() + kChunkOffset));
+                     });
+      for (const uint64_t chunk : chunks) {
+        if (before_.FindChunk(ino, chunk, a.cuts).extents() !=
+            after_.FindChunk(ino, chunk, b.cuts).extents())
+          return true;
+      }
+    }
+    return false;
+  }
+
+  static std::map<std::string, std::string> Xattrs(const View& view, Ino ino) {
+    std::map<std::string, std::string> xattrs;
+    for (const std::string& name : view.ListXattrs(ino))
+      xattrs[name] = view.FindXattr(ino, name).value_or("");
+    return xattrs;
+  }
+
+  static std::string PathOf(DirectoryPaths* paths, const Name& name) {
+    auto path = paths->Find(name.first);
+    if (!path) throw Refused(EIO, "damaged: a directory has no name");
+    path->push_back(name.second);
+    return JoinPath(*path);
+  }
+
+  // Names that inodes got and lost: of one inode, one that went and one that came are a renaming.
+  void TellNames() {
+    for (auto& [ino, names] : came_) {
+      const auto lost = went_.find(ino);
+      for (const Name& name : names) {
+        TreeChange change;
+        change.path = PathOf(&paths_after_, name);
+        change.ino_after = ino;
+        change.after = after_.FindInode(ino);
+        if (lost != went_.end() && !lost->second.empty() && IsSame(ino)) {
+          change.kind = TreeChange::Kind::kRenamed;
+          change.old_path = PathOf(&paths_before_, lost->second.front());
+          lost->second.erase(lost->second.begin());
+          change.ino_before = ino;
+          change.before = before_.FindInode(ino);
+          if (const auto changed = changed_.find(ino); changed != changed_.end())
+            change.what = changed->second;
+          told_.insert(ino);
+        } else {
+          change.kind = TreeChange::Kind::kAdded;
+          const auto there = FindSame(before_, ino);
+          if (there && there->nlink > 0) change.what.emplace_back("link");
+        }
+        Place(name, std::move(change));
+      }
+    }
+    for (const auto& [ino, names] : went_) {
+      for (const Name& name : names) {
+        const auto in_place = placed_.find(name);
+        if (in_place != placed_.end()) {
+          Replace(ino, name, &changes_[in_place->second]);
+          continue;
+        }
+        TreeChange change;
+        change.kind = TreeChange::Kind::kRemoved;
+        change.path = PathOf(&paths_before_, name);
+        change.ino_before = ino;
+        change.before = before_.FindInode(ino);
+        const auto there = FindSame(after_, ino);
+        if (there && there->nlink > 0) change.what.emplace_back("link");
+        changes_.push_back(std::move(change));
+      }
+    }
+  }
+
+  void Place(const Name& name, TreeChange change) {
+    if (exchanged_.contains(name)) placed_[name] = changes_.size();
+    changes_.push_back(std::move(change));
+  }
+
+  // What came took the place of what went.
+  void Replace(Ino went, const Name& name, TreeChange* change) {
+    change->what.emplace_back("replaced");
+    if (change->kind != TreeChange::Kind::kAdded) return;
+    // At one path, whatever its directory is called now.
+    change->kind = TreeChange::Kind::kChanged;
+    change->ino_before = went;
+    change->before = before_.FindInode(went);
+    SetOldPath(PathOf(&paths_before_, name), change);
+  }
+
+  // A directory above it may have been renamed.
+  static void SetOldPath(const std::string& path, TreeChange* change) {
+    if (path != change->path) change->old_path = path;
+  }
+
+  void TellInodes() {
+    std::map<Ino, Ino> wanted;  // files: where they were last named, if that is known
+    for (const auto& [ino, what] : changed_) {
+      if (told_.contains(ino)) continue;
+      const auto inode = after_.FindInode(ino);
+      if (!inode->is_dir()) {
+        wanted[ino] = inode->parent;
+        continue;
+      }
+      const auto path = paths_after_.Find(ino);
+      const auto old_path = paths_before_.Find(ino);
+      if (path && old_path) Tell(ino, JoinPath(*path), JoinPath(*old_path));
+    }
+    FindNearby(&wanted);
+    if (!wanted.empty()) FindAnywhere(&wanted);
+  }
+
+  void Tell(Ino ino, std::string path, const std::string& old_path) {
+    TreeChange change;
+    change.path = std::move(path);
+    SetOldPath(old_path, &change);
+    change.ino_before = change.ino_after = ino;
+    change.before = before_.FindInode(ino);
+    change.after = after_.FindInode(ino);
+    change.what = changed_[ino];
+    changes_.push_back(std::move(change));
+  }
+
+  void FindNearby(std::map<Ino, Ino>* wanted) {
+    std::set<Ino> directories;
+    for (const auto& [ino, parent] : *wanted) {
+      if (parent != 0) directories.insert(parent);
+    }
+    for (const Ino directory : directories) {
+      const auto inode = after_.FindInode(directory);
+      if (!inode || !inode->is_dir() || inode->nlink == 0) continue;
+      const auto path = paths_after_.Find(directory);
+      if (path) LookInto(directory, *path, wanted, nullptr);
+    }
+  }
+
+  void FindAnywhere(std::map<Ino, Ino>* wanted) {
+    std::vector<std::pair<Ino, std::vector<std::string>>> directories = {{kRootIno, {}}};
+    while (!directories.empty() && !wanted->empty()) {
+      const auto [directory, path] = std::move(directories.back());
+      directories.pop_back();
+      LookInto(directory, path, wanted, &directories);
+    }
+  }
+
+  void LookInto(Ino directory, const std::vector<std::string>& path, std::map<Ino, Ino>* wanted,
+                std::vector<std::pair<Ino, std::vector<std::string>>>* directories) {
+    for (uint64_t after = kFirstCookie;;) {
+      const std::vector<ViewName> names = after_.ListNames(directory, after, kNamesAtOnce);
+      for (const ViewName& name : names) {
+        const auto found = wanted->find(name.ino);
+        const bool enter = directories != nullptr && name.type == S_IFDIR;
+        if (found == wanted->end() && !enter) continue;
+        std::vector<std::string> full = path;
+        full.push_back(name.name);
+        if (found != wanted->end()) {
+          // Its names are those that it had, or they would have told of it.
+          Tell(name.ino, JoinPath(full), PathOf(&paths_before_, {directory, name.name}));
+          wanted->erase(found);
+        }
+        if (enter) directories->emplace_back(name.ino, std::move(full));
+      }
+      if (names.size() < kNamesAtOnce || wanted->empty()) return;
+      after = names.back().cookie;
+    }
+  }
+
+  const Past& past_;
+  const View before_, after_;
+  const Touched& touched_;
+  DirectoryPaths paths_before_, paths_after_;
+  std::map<Ino, std::vector<Name>> went_, came_;  // names that inodes lost and got
+  std::set<Name> exchanged_;                      // names that lead to another inode
+  std::map<Name, size_t> placed_;                 // of those, the change that tells what came
+  std::map<Ino, std::vector<std::string>> changed_;
+  std::set<Ino> told_;
+  std::vector<TreeChange> changes_;
+};
+
+}  // namespace
+
+const char* TreeChangeName(TreeChange::Kind kind) {
+  switch (kind) {
+    case TreeChange::Kind::kAdded:
+      return "added";
+    case TreeChange::Kind::kRemoved:
+      return "removed";
+    case TreeChange::Kind::kChanged:
+      return "changed";
+    case TreeChange::Kind::kRenamed:
+      return "renamed";
+  }
+  return "other";
+}
+
+TreeDiff CompareInstants(Store& store, const Past& past, Instant before, Instant after,
+                         bool use_events) {
+  const View a = past.ViewAt(before);
+  const View b = past.ViewAt(after);
+  const Touched touched = FindTouched(store, past, a, b, use_events);
+  return {Comparison(past, a, b, touched).Run(), touched.by_events};
+}
+
+}  // namespace rw
