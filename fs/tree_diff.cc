@@ -25,6 +25,11 @@ std::string Octal(uint32_t mode) {
   return text;
 }
 
+struct Directory {
+  Ino ino = 0;
+  std::vector<std::string> path;
+};
+
 class Comparison {
  public:
   Comparison(const Past& past, View before, View after, const Touched& touched)
@@ -52,6 +57,7 @@ class Comparison {
     if (a && b && a->ino == b->ino && IsSame(a->ino)) return;
     if (a) went_[a->ino].push_back(name);
     if (b) came_[b->ino].push_back(name);
+    if (b) new_names_.insert(name);
     if (a && b) exchanged_.insert(name);
   }
 
@@ -100,12 +106,16 @@ class Comparison {
                        chunks.insert(GetBigEndian<uint64_t>(key.data() + kChunkOffset));
                      });
       for (const uint64_t chunk : chunks) {
-        if (before_.FindChunk(ino, chunk, a.cuts).extents() !=
-            after_.FindChunk(ino, chunk, b.cuts).extents())
-          return true;
+        // Data may be moved between two looks, but hardly twice.
+        if (ChunkDiffers(ino, chunk, a, b) && ChunkDiffers(ino, chunk, a, b)) return true;
       }
     }
     return false;
+  }
+
+  bool ChunkDiffers(Ino ino, uint64_t chunk, const Inode& a, const Inode& b) const {
+    return before_.FindChunk(ino, chunk, a.cuts).extents() !=
+           after_.FindChunk(ino, chunk, b.cuts).extents();
   }
 
   static std::map<std::string, std::string> Xattrs(const View& view, Ino ino) {
@@ -189,20 +199,18 @@ class Comparison {
   }
 
   void TellInodes() {
-    std::map<Ino, Ino> wanted;  // files: where they were last named, if that is known
+    std::set<Ino> wanted;  // files, of which nobody knows where they are
     for (const auto& [ino, what] : changed_) {
       if (told_.contains(ino)) continue;
-      const auto inode = after_.FindInode(ino);
-      if (!inode->is_dir()) {
-        wanted[ino] = inode->parent;
+      if (!after_.FindInode(ino)->is_dir()) {
+        wanted.insert(ino);
         continue;
       }
       const auto path = paths_after_.Find(ino);
       const auto old_path = paths_before_.Find(ino);
       if (path && old_path) Tell(ino, JoinPath(*path), JoinPath(*old_path));
     }
-    FindNearby(&wanted);
-    if (!wanted.empty()) FindAnywhere(&wanted);
+    FindFiles(&wanted);
   }
 
   void Tell(Ino ino, std::string path, const std::string& old_path) {
@@ -216,44 +224,32 @@ class Comparison {
     changes_.push_back(std::move(change));
   }
 
-  void FindNearby(std::map<Ino, Ino>* wanted) {
-    std::set<Ino> directories;
-    for (const auto& [ino, parent] : *wanted) {
-      if (parent != 0) directories.insert(parent);
-    }
-    for (const Ino directory : directories) {
-      const auto inode = after_.FindInode(directory);
-      if (!inode || !inode->is_dir() || inode->nlink == 0) continue;
-      const auto path = paths_after_.Find(directory);
-      if (path) LookInto(directory, *path, wanted, nullptr);
-    }
-  }
-
-  void FindAnywhere(std::map<Ino, Ino>* wanted) {
-    std::vector<std::pair<Ino, std::vector<std::string>>> directories = {{kRootIno, {}}};
+  void FindFiles(std::set<Ino>* wanted) {
+    std::vector<Directory> directories = {{kRootIno, {}}};
     while (!directories.empty() && !wanted->empty()) {
-      const auto [directory, path] = std::move(directories.back());
+      const Directory directory = std::move(directories.back());
       directories.pop_back();
-      LookInto(directory, path, wanted, &directories);
+      LookInto(directory, wanted, &directories);
     }
   }
 
-  void LookInto(Ino directory, const std::vector<std::string>& path, std::map<Ino, Ino>* wanted,
-                std::vector<std::pair<Ino, std::vector<std::string>>>* directories) {
+  void LookInto(const Directory& directory, std::set<Ino>* wanted,
+                std::vector<Directory>* directories) {
     for (uint64_t after = kFirstCookie;;) {
-      const std::vector<ViewName> names = after_.ListNames(directory, after, kNamesAtOnce);
+      const std::vector<ViewName> names = after_.ListNames(directory.ino, after, kNamesAtOnce);
       for (const ViewName& name : names) {
-        const auto found = wanted->find(name.ino);
-        const bool enter = directories != nullptr && name.type == S_IFDIR;
-        if (found == wanted->end() && !enter) continue;
-        std::vector<std::string> full = path;
-        full.push_back(name.name);
-        if (found != wanted->end()) {
-          // Its names are those that it had, or they would have told of it.
-          Tell(name.ino, JoinPath(full), PathOf(&paths_before_, {directory, name.name}));
-          wanted->erase(found);
+        if (name.type != S_IFDIR && !wanted->contains(name.ino)) continue;
+        std::vector<std::string> path = directory.path;
+        path.push_back(name.name);
+        if (name.type == S_IFDIR) {
+          directories->push_back({name.ino, std::move(path)});
+          continue;
         }
-        if (enter) directories->emplace_back(name.ino, std::move(full));
+        // One of its names is older than the change, or a renaming would have told of it.
+        const Name its{directory.ino, name.name};
+        if (new_names_.contains(its)) continue;
+        Tell(name.ino, JoinPath(path), PathOf(&paths_before_, its));
+        wanted->erase(name.ino);
       }
       if (names.size() < kNamesAtOnce || wanted->empty()) return;
       after = names.back().cookie;
@@ -265,6 +261,7 @@ class Comparison {
   const Touched& touched_;
   DirectoryPaths paths_before_, paths_after_;
   std::map<Ino, std::vector<Name>> went_, came_;  // names that inodes lost and got
+  std::set<Name> new_names_;                      // all that came
   std::set<Name> exchanged_;                      // names that lead to another inode
   std::map<Name, size_t> placed_;                 // of those, the change that tells what came
   std::map<Ino, std::vector<std::string>> changed_;

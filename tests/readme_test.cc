@@ -83,8 +83,8 @@ TEST(ReadmeTest, CommandsAreThoseOfTheCode) {
   }
   const std::string help = testing::Run({REWIND_BINARY, "--help"}).out;
   const std::string commands = help.substr(help.find("Subcommands:"));
-  EXPECT_EQ(FindAll(table, std::regex("`rewind ([a-z]+)")),
-            FindAll(commands, std::regex("\n  ([a-z]+) ")));
+  EXPECT_EQ(FindAll(table, std::regex("`rewind ([a-z-]+)")),
+            FindAll(commands, std::regex("\n  ([a-z-]+) ")));
 }
 
 TEST(ReadmeTest, SettingsOfTheManagedPluginAreThoseOfTheCode) {

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <map>
 #include <random>
 #include <set>
@@ -380,6 +381,47 @@ TEST_P(PastTest, TwoInstantsDifferInWhatChanged) {
       ASSERT_EQ(CheckDiff(*past, a, b, use_events), "")
           << a.at.ns << " and " << b.at.ns << (use_events ? ", by events" : ", by keys");
     }
+  }
+}
+
+// Prints how long it takes; REWIND_FILES for more of them.
+TEST(LargePastTest, FewChangesAmongManyFilesAreFound) {
+  const uint64_t files = NumberFromEnvironment("REWIND_FILES", 20'000);
+  constexpr uint64_t kFilesPerDirectory = 1000;
+  const uint64_t changed = std::min<uint64_t>(files / 20, 1000);
+  TempDir dir;
+  StoreOptions options(dir.path() / "root", SystemNanoseconds);
+  options.collector.background = false;
+  const auto store = Store::Open(options);
+  CreateRequest request;
+  request.name = kVolume;
+  store->Create(request);
+  const auto volume = store->OpenVolume(kVolume);
+  std::vector<Ino> inos;
+  Ino directory = 0;
+  for (uint64_t i = 0; i < files; ++i) {
+    if (i % kFilesPerDirectory == 0)
+      directory = volume->Create({}, kRootIno, "d" + std::to_string(i), S_IFDIR | 0755).ino;
+    inos.push_back(volume->Create({}, directory, "f" + std::to_string(i), S_IFREG | 0644).ino);
+  }
+  const Instant before = store->Now();
+  std::set<std::string> expected;
+  for (uint64_t i = 0; i < changed; ++i) {
+    const uint64_t file = i * (files / changed);
+    volume->Write({}, inos[file], 0, std::string("changed"), false);
+    expected.insert("/d" + std::to_string(file / kFilesPerDirectory * kFilesPerDirectory) + "/f" +
+                    std::to_string(file));
+  }
+  const auto past = store->OpenPast(kVolume);
+  for (const bool use_events : {true, false}) {
+    const auto begin = std::chrono::steady_clock::now();
+    const TreeDiff diff = CompareInstants(*store, *past, before, past->now(), use_events);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    std::cout << changed << " changes among " << files << " files, "
+              << (use_events ? "by events: " : "by keys: ") << took.count() << " s" << std::endl;
+    std::set<std::string> told;
+    for (const TreeChange& change : diff.changes) told.insert(change.path);
+    EXPECT_EQ(told, expected);
   }
 }
 
