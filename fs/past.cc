@@ -160,51 +160,42 @@ std::optional<Past::Version> InodeVersions::AtOrBefore(Instant at) {
   return std::nullopt;
 }
 
-std::optional<std::string> DirectoryPaths::NameIn(Ino directory, Ino ino) {
-  uint64_t after = kFirstCookie;
-  for (;;) {
+void DirectoryPaths::LookInto(Ino directory, const std::vector<std::string>& path, Ino ino) {
+  for (uint64_t after = kFirstCookie;;) {
     const std::vector<ViewName> names = view_.ListNames(directory, after, kNamesAtOnce);
     for (const ViewName& name : names) {
-      if (name.ino == ino) return name.name;
+      if (name.type != S_IFDIR || (found_.size() >= kMaxPaths && name.ino != ino)) continue;
+      std::vector<std::string> its = path;
+      its.push_back(name.name);
+      found_[name.ino] = std::move(its);
     }
-    if (names.size() < kNamesAtOnce) return std::nullopt;
+    if (names.size() < kNamesAtOnce || found_.contains(ino)) return;
     after = names.back().cookie;
   }
 }
 
 std::optional<std::vector<std::string>> DirectoryPaths::Find(Ino directory) {
-  std::vector<Ino> climbed;
-  std::optional<std::vector<std::string>> path = std::vector<std::string>{};
-  for (Ino at = directory; at != kRootIno;) {
+  std::vector<Ino> climbed;  // from the one that is asked for, to below one that is known
+  std::vector<std::string> path;
+  Ino at = directory;
+  while (at != kRootIno) {
     if (const auto known = found_.find(at); known != found_.end()) {
       path = known->second;
       break;
     }
     climbed.push_back(at);
     const auto inode = view_.FindInode(at);
-    if (!inode || !inode->is_dir() || inode->nlink == 0 || climbed.size() > kMaxDepth) {
-      path.reset();
-      break;
-    }
+    if (!inode || !inode->is_dir() || inode->nlink == 0 || climbed.size() > kMaxDepth)
+      return std::nullopt;
     at = inode->parent;
   }
-  if (found_.size() > kMaxPaths) found_.clear();
-  Ino parent = kRootIno;
-  if (path && !climbed.empty()) {
-    const auto inode = view_.FindInode(climbed.back());
-    if (inode) parent = inode->parent;
-  }
+  if (found_.size() >= kMaxPaths) found_.clear();
   for (auto ino = climbed.rbegin(); ino != climbed.rend(); ++ino) {
-    if (path) {
-      const auto name = NameIn(parent, *ino);
-      if (name) {
-        path->push_back(*name);
-      } else {
-        path.reset();
-      }
-    }
-    found_[*ino] = path;
-    parent = *ino;
+    LookInto(at, path, *ino);
+    const auto found = found_.find(*ino);
+    if (found == found_.end()) return std::nullopt;
+    path = found->second;
+    at = *ino;
   }
   return path;
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -102,13 +103,13 @@ class DirectoryPaths {
   explicit DirectoryPaths(View view) : view_(std::move(view)) {}
   // Names from the root on; nothing if it was not there, or nowhere.
   std::optional<std::vector<std::string>> Find(Ino directory);
-  // The name that `ino` has in the directory.
-  std::optional<std::string> NameIn(Ino directory, Ino ino);
-  const View& view() const { return view_; }
 
  private:
+  // Looks through the directory for `ino`, and remembers the others that it meets.
+  void LookInto(Ino directory, const std::vector<std::string>& path, Ino ino);
+
   View view_;
-  std::map<Ino, std::optional<std::vector<std::string>>> found_;
+  std::unordered_map<Ino, std::vector<std::string>> found_;
 };
 
 }  // namespace rw

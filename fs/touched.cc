@@ -80,13 +80,16 @@ class Gatherer {
   }
 
   void FromIndex(const Touched::Range& range) {
-    ForEachTouched(
-        past_.index(), TypePrefix(KeyType::kInode, range.timeline), range.after, range.until,
-        [&](std::string_view key) { Add(GetBigEndian<uint64_t>(key.data() + kInoOffset)); });
+    ForEachTouched(past_.index(), TypePrefix(KeyType::kInode, range.timeline), range.after,
+                   range.until, [&](std::string_view key, std::string_view) {
+                     Add(GetBigEndian<uint64_t>(key.data() + kInoOffset));
+                     return true;
+                   });
     ForEachTouched(past_.index(), TypePrefix(KeyType::kName, range.timeline), range.after,
-                   range.until, [&](std::string_view key) {
+                   range.until, [&](std::string_view key, std::string_view) {
                      Add(GetBigEndian<uint64_t>(key.data() + kInoOffset),
                          std::string(key.substr(kNameOffset, key.size() - kNameOffset - 1)));
+                     return true;
                    });
   }
 
@@ -114,7 +117,7 @@ class Gatherer {
 }  // namespace
 
 void ForEachTouched(Index* index, const std::string& prefix, Instant after, Instant until,
-                    const std::function<void(std::string_view)>& callback) {
+                    const std::function<bool(std::string_view, std::string_view)>& callback) {
   const auto cursor = index->NewCursor(prefix, Index::Purpose::kScan);
   std::string key;  // without its instant
   cursor->Seek(prefix);
@@ -134,7 +137,7 @@ void ForEachTouched(Index* index, const std::string& prefix, Instant after, Inst
         cursor->Seek(WithInstant(key, until));
       }
     }
-    if (at_key() && InstantOf(cursor->key()) > after) callback(key);
+    if (at_key() && InstantOf(cursor->key()) > after && !callback(key, cursor->value())) return;
     // To the next key.
     for (steps = 0; at_key();) {
       if (++steps <= kStepsBeforeSeek) {

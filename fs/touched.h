@@ -31,8 +31,9 @@ Touched FindTouched(Store& store, const Past& past, const View& a, const View& b
                     bool use_events = true);
 
 // Calls back with each versioned key (without its instant) below the prefix that has a version in
-// the range.
-void ForEachTouched(Index* index, const std::string& prefix, Instant after, Instant until,
-                    const std::function<void(std::string_view)>& callback);
+// the range, and that version's value, until it says no.
+void ForEachTouched(
+    Index* index, const std::string& prefix, Instant after, Instant until,
+    const std::function<bool(std::string_view key, std::string_view value)>& callback);
 
 }  // namespace rw

@@ -14,8 +14,9 @@
 namespace rw {
 namespace {
 
-constexpr size_t kNamesAtOnce = 1024;
-constexpr size_t kChunkOffset = 1 + 4 + 8;
+constexpr size_t kInoOffset = 1 + 4;
+constexpr size_t kChunkOffset = kInoOffset + 8;
+constexpr size_t kNameOffset = kInoOffset + 8 + 8;
 
 using Name = std::pair<Ino, std::string>;  // directory, name
 
@@ -24,11 +25,6 @@ std::string Octal(uint32_t mode) {
   std::snprintf(text, sizeof text, "%04o", mode & 07777);
   return text;
 }
-
-struct Directory {
-  Ino ino = 0;
-  std::vector<std::string> path;
-};
 
 class Comparison {
  public:
@@ -102,8 +98,9 @@ class Comparison {
     for (const Touched::Range& range : touched_.ranges) {
       std::set<uint64_t> chunks;
       ForEachTouched(past_.index(), InoPrefix(KeyType::kChunk, range.timeline, ino), range.after,
-                     range.until, [&](std::string_view key) {
+                     range.until, [&](std::string_view key, std::string_view) {
                        chunks.insert(GetBigEndian<uint64_t>(key.data() + kChunkOffset));
+                       return true;
                      });
       for (const uint64_t chunk : chunks) {
         // Data may be moved between two looks, but hardly twice.
@@ -224,36 +221,28 @@ class Comparison {
     changes_.push_back(std::move(change));
   }
 
+  // Names are found by their keys, from one end to the other: faster than through the directories.
   void FindFiles(std::set<Ino>* wanted) {
-    std::vector<Directory> directories = {{kRootIno, {}}};
-    while (!directories.empty() && !wanted->empty()) {
-      const Directory directory = std::move(directories.back());
-      directories.pop_back();
-      LookInto(directory, wanted, &directories);
+    for (const View::Link& link : after_.chain()) {
+      if (wanted->empty()) return;
+      ForEachTouched(past_.index(), TypePrefix(KeyType::kName, link.timeline), Instant{},
+                     link.until, [&](std::string_view key, std::string_view value) {
+                       const Ino ino = DecodeNameValue(value).ino;
+                       if (wanted->contains(ino)) TryName(ino, key, wanted);
+                       return !wanted->empty();
+                     });
     }
   }
 
-  void LookInto(const Directory& directory, std::set<Ino>* wanted,
-                std::vector<Directory>* directories) {
-    for (uint64_t after = kFirstCookie;;) {
-      const std::vector<ViewName> names = after_.ListNames(directory.ino, after, kNamesAtOnce);
-      for (const ViewName& name : names) {
-        if (name.type != S_IFDIR && !wanted->contains(name.ino)) continue;
-        std::vector<std::string> path = directory.path;
-        path.push_back(name.name);
-        if (name.type == S_IFDIR) {
-          directories->push_back({name.ino, std::move(path)});
-          continue;
-        }
-        // One of its names is older than the change, or a renaming would have told of it.
-        const Name its{directory.ino, name.name};
-        if (new_names_.contains(its)) continue;
-        Tell(name.ino, JoinPath(path), PathOf(&paths_before_, its));
-        wanted->erase(name.ino);
-      }
-      if (names.size() < kNamesAtOnce || wanted->empty()) return;
-      after = names.back().cookie;
-    }
+  void TryName(Ino ino, std::string_view key, std::set<Ino>* wanted) {
+    const Name name{GetBigEndian<uint64_t>(key.data() + kInoOffset),
+                    std::string(key.substr(kNameOffset, key.size() - kNameOffset - 1))};
+    // One of its names is older than the change, or a renaming would have told of it.
+    if (new_names_.contains(name)) return;
+    const auto found = after_.FindName(name.first, name.second);
+    if (!found || found->ino != ino) return;
+    Tell(ino, PathOf(&paths_after_, name), PathOf(&paths_before_, name));
+    wanted->erase(ino);
   }
 
   const Past& past_;

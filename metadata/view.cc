@@ -12,6 +12,7 @@ namespace rw {
 namespace {
 
 constexpr size_t kNameOffset = 1 + 4 + 8 + 8;  // type, timeline, parent, cookie
+constexpr int kStepsBeforeSeek = 3;            // a seek costs about as much
 
 // The names of one directory in one link: for each name the newest version at or before the link's
 // instant.
@@ -30,7 +31,11 @@ class NameStream {
   const ViewName& current() const { return current_; }  // ino 0: ended here
 
   void Next() {
-    // Past all versions of this name: they share everything before the instant.
+    // Past all versions of this name: they share everything before the instant. Most have few.
+    for (int step = 0; step < kStepsBeforeSeek; ++step) {
+      cursor_->Next();
+      if (!cursor_->Valid() || !cursor_->key().starts_with(name_key_)) return Settle();
+    }
     name_key_.back() = '\x01';
     cursor_->Seek(name_key_);
     Settle();
