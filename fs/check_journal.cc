@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "fs/erased_frame.h"
 #include "fs/flipped_bit.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -142,8 +143,9 @@ bool JournalCheck::CheckFrames(File* file, const RecordHeader& header, uint32_t 
     const uint32_t length = std::min(kFrameDataBytes, header.data_bytes - done);
     const std::string_view framed = Fetch(file, position, 4 + length);
     const bool there = framed.size() == 4 + length;
-    if (!there || GetFixed<uint32_t>(framed.data()) !=
-                      FrameChecksum(framed.substr(4), header.generation, position)) {
+    const uint32_t checksum = there ? GetFixed<uint32_t>(framed.data()) : 0;
+    if (!there || (checksum != FrameChecksum(framed.substr(4), header.generation, position) &&
+                   !IsErasedFrame(checksum, framed.substr(4), header.generation, position))) {
       const std::string copy(framed);
       const bool repaired = there && context_->options.repair &&
                             RepairFrame(segment_, position, copy, header.generation);

@@ -350,6 +350,12 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   appended_.store(Pack({header.number, kSegmentHeaderBytes}), std::memory_order_release);
 }
 
+void Journal::BeginSegment(Instant instant) {
+  CheckUsable();
+  if (unerased_) EraseUnerased();
+  if (current_ != nullptr && end().offset > kSegmentHeaderBytes) Roll(0, instant);
+}
+
 void Journal::Seal() {
   RecordHeader header;
   header.type = RecordType::kSegmentEnd;

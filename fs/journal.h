@@ -66,6 +66,10 @@ class Journal {
   // While it is true no segment is begun: Append throws Refused(ENOSPC) where it needs one.
   void BeginNoneWhile(const std::atomic<bool>* held_back) { held_back_ = held_back; }
 
+  // What is appended from now on is in another segment than what was before. As Append, the
+  // caller's to serialise; `instant` as there.
+  void BeginSegment(Instant instant);
+
   // Everything appended before the call survives the machine when this returns. Calls at the same
   // time share one fdatasync.
   void Sync();

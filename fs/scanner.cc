@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "fs/erased_frame.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
 
@@ -107,10 +108,11 @@ bool JournalScanner::FramesCheck(const RecordHeader& header, uint32_t first_fram
   uint32_t left = header.data_bytes;
   for (uint32_t at = 0; left > 0;) {
     const uint32_t length = std::min(left, kFrameDataBytes);
-    if (GetFixed<uint32_t>(frames.data() + at) !=
-        FrameChecksum(frames.substr(at + 4, length), header_.generation, first_frame + at)) {
+    const auto checksum = GetFixed<uint32_t>(frames.data() + at);
+    const std::string_view data = frames.substr(at + 4, length);
+    if (checksum != FrameChecksum(data, header_.generation, first_frame + at) &&
+        !IsErasedFrame(checksum, data, header_.generation, first_frame + at))
       return false;
-    }
     at += 4 + length;
     left -= length;
   }

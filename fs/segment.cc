@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "fs/erased_frame.h"
 #include "fs/record.h"
 #include "metadata/coding.h"
 
@@ -150,6 +151,9 @@ void SegmentReader::Read(const Extent& extent, uint32_t from, std::span<char> ou
     if (at + 4 + length > got || GetFixed<uint32_t>(buffer.data() + at) !=
                                      FrameChecksum(data, segment->header.generation, place)) {
       if (segment->gone) throw SegmentGone(EIO, "freed segment");
+      if (at + 4 + length <= got && IsErasedFrame(GetFixed<uint32_t>(buffer.data() + at), data,
+                                                  segment->header.generation, place))
+        throw Refused(ENODATA, "it was forgotten, as somebody has asked for");
       throw Refused(
           EIO, "damaged data in " +
                    (TimelineDirectory(extent.timeline) / SegmentFileName(extent.segment)).string() +

@@ -147,9 +147,11 @@ void SegmentMover::CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Fr
     try {
       context_.segments->Read(whole, 0, std::span(data).subspan(before));
     } catch (const Refused& refused) {
-      if (refused.error() != EIO) throw;
-      spdlog::error("timeline {}: segment {} stays, since it is damaged: {}", whole.timeline,
-                    whole.segment, refused.what());
+      if (refused.error() != EIO && refused.error() != ENODATA) throw;
+      // What was forgotten needs no other place, and goes with the versions that name it.
+      if (refused.error() == EIO)
+        spdlog::error("timeline {}: segment {} stays, since it is damaged: {}", whole.timeline,
+                      whole.segment, refused.what());
       damaged_.insert(SegmentOf(whole));
       data.resize(before);
       continue;

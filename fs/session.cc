@@ -101,6 +101,11 @@ class FuseSession : public Session {
     return SessionRemains{device_, board_->fd(), init_request_, {}};
   }
 
+  void DropPastPages(Ino ino) override {
+    for (const uint64_t node : state_.nodes.PastNodes(ino))
+      fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+  }
+
   void BeginEnd() override {
     if (end_at_) return;
     Unmount();

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "metadata/inode.h"
 #include "metadata/instant.h"
 
 namespace rw {
@@ -63,6 +64,9 @@ class Session {
 
   // Of this mount, with no views; the descriptors stay the session's. None if there are none.
   virtual std::optional<SessionRemains> remains() const { return std::nullopt; }
+
+  // The kernel forgets what it has cached of the contents of an inode in views of the past.
+  virtual void DropPastPages(Ino /*ino*/) {}
 
   // Returns when the volume answers.
   virtual void Probe() {}

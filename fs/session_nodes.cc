@@ -82,6 +82,14 @@ uint64_t SessionNodes::NewSlot() {
   return newest_slot_;
 }
 
+std::vector<uint64_t> SessionNodes::PastNodes(Ino ino) {
+  std::vector<uint64_t> nodes;
+  if (!volume_->writable()) nodes.push_back(ino);
+  const std::lock_guard lock(views_mutex_);
+  for (const auto& [slot, view] : views_) nodes.push_back(slot << kInoBits | ino);
+  return nodes;
+}
+
 void SessionNodes::Remember(uint64_t node_id) {
   const uint64_t slot = node_id >> kInoBits;
   if (slot == kHiddenSlot) return;

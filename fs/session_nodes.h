@@ -69,6 +69,9 @@ class SessionNodes {
       std::string_view time);  // the root of the volume as of a time in text; throws Refused
   static bool IsAbsolute(std::string_view time);  // means the same instant whenever it is asked
 
+  // The ids under which the kernel may know an inode of views that are read-only.
+  std::vector<uint64_t> PastNodes(Ino ino);
+
   // The kernel has got to know the node / has forgotten it `count` times.
   void Remember(uint64_t node_id);
   void Forget(uint64_t node_id, uint64_t count);

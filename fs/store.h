@@ -119,6 +119,14 @@ struct CollectReport {
   bool complete = false;       // false: the run was ended before its time
 };
 
+// What was erased.
+struct ForgetReport {
+  std::vector<uint64_t> inodes;  // their numbers
+  uint64_t bytes = 0;            // of data, all copies counted
+  uint64_t segments = 0;         // that held them
+  uint64_t damaged_places = 0;   // in segments, that could not be looked at
+};
+
 // A volume that was removed and whose history is still there.
 struct RemovedVolume {
   VolumeRecord record;
@@ -176,6 +184,13 @@ class Store {
   // volume).
   virtual EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                                 const EventCallback& callback) = 0;
+  // Erases, for good, what was in the files that the path has led to, as far back as history is
+  // kept: from all segments, so that no file under the data root has it any more. Reads of it are
+  // ENODATA from then on, at every instant, of clones and snapshot volumes, too. `copies`: also of
+  // other files that share its bytes. May be repeated. Throws Refused: ENOENT, EISDIR; EBUSY, with
+  // nothing changed, while any volume's head has such a file, or if others share its bytes.
+  virtual ForgetReport ForgetPath(const std::string& name, const std::string& path,
+                                  bool copies) = 0;
   // Looks for damage, while the store is used; see fs/README.md, "Check". Throws Refused: ENOENT,
   // ERANGE.
   virtual CheckReport Check(const CheckOptions& options) = 0;

@@ -57,6 +57,7 @@ class StoreImpl : public Store {
   bool MakeRoom() override;
   EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                         const EventCallback& callback) override;
+  ForgetReport ForgetPath(const std::string& name, const std::string& path, bool copies) override;
   CheckReport Check(const CheckOptions& options) override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
@@ -150,6 +151,10 @@ class StoreImpl : public Store {
   void LimitHistories(const Survey& survey);
   void TrimCatalog();
   void LimitPool();
+  // --- store_forget.cc ---
+  class Forgetting;
+  std::map<TimelineId, uint32_t> SealAllSegments();
+  void ZeroUnsealedEnds();
   // --- store_chains.cc ---
   void ShortenChains();
   std::optional<std::pair<TimelineId, TimelineId>> FindToAbsorb();

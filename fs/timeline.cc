@@ -113,6 +113,11 @@ void Timeline::RememberWriter(const std::shared_ptr<const Writer>& writer, uint3
   if (writer) writers_[writer->thread] = writer;
 }
 
+void Timeline::BeginSegment() {
+  const auto lock = LockForUpkeep();
+  journal_->BeginSegment(NextInstant());
+}
+
 Journal::Appended Timeline::Commit(Operation* operation) {
   assert(!pending_);
   const std::shared_ptr<const Writer> writer = TakeWriter(operation);

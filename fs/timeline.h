@@ -89,6 +89,9 @@ class Timeline {
   // data went is returned.
   Journal::Appended Commit(Operation* operation);
 
+  // What is committed from now on is in another segment of the journal. Takes the mutex.
+  void BeginSegment();
+
   // Everything committed before the call survives the machine when this returns.
   void Sync() { journal_->Sync(); }
   void NoteDurable() { journal_->NoteDurable(); }

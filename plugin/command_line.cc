@@ -12,6 +12,7 @@
 #include "plugin/check_command.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
+#include "plugin/forget_command.h"
 #include "plugin/history_commands.h"
 #include "plugin/log_command.h"
 #include "plugin/mount_command.h"
@@ -37,6 +38,7 @@ struct Arguments {
   CheckRequest check;
   LogRequest log;
   TimelineRequest timeline;
+  ForgetRequest forget;
   PastRequest past;
   int exit_code = kExitDone;
   bool removed = false;
@@ -271,6 +273,20 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
   umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
 }
 
+void AddForget(CLI::App& app, Arguments& arguments) {
+  ForgetRequest& request = arguments.forget;
+  CLI::App* forget = AddCommand(app, arguments, "forget",
+                                "Erase for good what a removed file held, from all of history",
+                                [&arguments](const auto& socket) {
+                                  ForgetCommand(socket, arguments.forget, arguments.json);
+                                });
+  forget->add_option("NAME", request.name, "the volume")->required();
+  forget->add_option("PATH", request.path, "from the volume's root, such as /data/secret")
+      ->required();
+  forget->add_flag("--copies", request.copies, "also of other removed files that share its bytes");
+  AddJson(forget, arguments);
+}
+
 void AddUpgrade(CLI::App& app, Arguments& arguments) {
   AddJson(
       AddCommand(app, arguments, "upgrade",
@@ -379,6 +395,7 @@ int RunCommandLine(int argc, char** argv) {
   AddPastCommands(app, arguments);
   AddComparingCommands(app, arguments);
   AddCheck(app, arguments);
+  AddForget(app, arguments);
   AddUpgrade(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;

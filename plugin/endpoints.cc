@@ -12,6 +12,7 @@
 #include "metadata/time_text.h"
 #include "plugin/check_endpoints.h"
 #include "plugin/facts.h"
+#include "plugin/forget_endpoints.h"
 #include "plugin/history_endpoints.h"
 #include "plugin/log_endpoints.h"
 #include "plugin/metrics.h"
@@ -148,6 +149,7 @@ const std::vector<const std::map<std::string, Handler>*>& AllHandlers() {
       &UpgradeHandlers(),  //
       &LogHandlers(),      //
       &PastHandlers(),     //
+      &ForgetHandlers(),   //
   };
   return *all;
 }

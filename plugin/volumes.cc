@@ -613,6 +613,23 @@ void Volumes::Probe() {
   ForgetRemovals();
 }
 
+ForgetReport Volumes::Forget(const std::string& name, const std::string& path, bool copies) {
+  if (!store_.Find(name)) RefuseUnknown(name);
+  ForgetReport report = store_.ForgetPath(name, path, copies);
+  std::vector<std::string> names;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [entry_name, entry] : entries_) names.push_back(entry_name);
+  }
+  for (const std::string& entry_name : names) {
+    const Work work(*this, entry_name);
+    for (const auto& [at, mounted] : work.entry().mounted) {
+      for (const uint64_t ino : report.inodes) mounted.session->DropPastPages(ino);
+    }
+  }
+  return report;
+}
+
 void Volumes::Upgrade() {
   if (options_.keeper == nullptr) throw Refused(ENOTSUP, "there is no supervisor");
   options_.keeper->Upgrade();

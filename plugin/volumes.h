@@ -108,6 +108,9 @@ class Volumes {
   // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
   CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
   CheckProgress Progress();  // of the check under way
+  // As Store::ForgetPath; also from what the kernel has cached.
+  ForgetReport Forget(const std::string& name, const std::string& path, bool copies);
+
   // As MountKeeper::Upgrade.
   void Upgrade();
   const std::string& failed_upgrade() const { return options_.failed_upgrade; }
