@@ -47,7 +47,7 @@ class ForgetCommandTest : public ::testing::Test {
     std::ofstream(mountpoint_ / "other") << "what stays\n";
     std::string now = Run({"now", "v"});
     now.resize(now.find('\n'));
-    const stdfs::path then = mountpoint_ / ".rewind" / now;
+    stdfs::path then = mountpoint_ / ".rewind" / now;
     EXPECT_THAT(Contents(then / "secret"), HasSubstr("a secret"));
     stdfs::remove(mountpoint_ / "secret");
     return then;

@@ -219,7 +219,7 @@ TEST_P(RandomForgetTest, LeavesNoTraceAndNothingElseHurt) {
   Remember("v");
   const Instant with_secret = store_->Now();
   WriteSecret("v", "secret");
-  clones.push_back("v");
+  clones.emplace_back("v");
   for (const std::string& volume : clones) {
     const Ino ino = Find(At(volume), "secret");
     if (ino == 0) continue;
