@@ -18,14 +18,15 @@
 namespace rw {
 namespace {
 
-// A run is due when so much was written since the last one, or this part of what is kept.
+// A run is due when so much was written since the last one, or has left its range, or this part of
+// what is kept.
 constexpr uint64_t kRunEveryBytes = 64 << 20;
 constexpr uint64_t kRunEveryPart = 20;
 constexpr uint64_t kRunEveryNs = 600'000'000'000;
 // Segments are cleaned when this part of what is kept lies dead in them, until half of it does.
-constexpr uint64_t kDeadPart = 12;
+constexpr uint64_t kDeadPart = 20;
 // Copying more than this part of a segment to free it does not pay.
-constexpr uint64_t kMaxLivePercent = 80;
+constexpr uint64_t kMaxLivePercent = 87;
 constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
 // Freed segments that wait to be used again.
 constexpr uint64_t kPoolPart = 32;  // of what is kept
@@ -229,6 +230,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   TrimCatalog();
   kept_bytes_ = kept_bytes;
   LimitPool();
+  NoteExpiring(survey);
   report.complete = true;
   spdlog::debug(
       "collected in {} ms: {} versions went or more, {} were seen, {} became full; {} MiB of "
@@ -599,9 +601,39 @@ bool StoreImpl::CollectionIsDue() {
     }
   }
   const uint64_t written = appended_bytes_ - appended_at_last_run_;
+  const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
   const uint64_t now = SteadyNanoseconds();
-  return collect_soon_ || written >= std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart) ||
+  return collect_soon_ || written >= enough || BytesExpired(now) >= enough ||
          now - last_run_ns_ >= kRunEveryNs || (now >= no_relief_until_ns_ && BytesShort() > 0);
+}
+
+// When each segment leaves its volume's range, if nobody writes any more; of those who write, what
+// is written says it.
+void StoreImpl::NoteExpiring(const Survey& survey) {
+  const Instant now = clock_.last();
+  const uint64_t steady = SteadyNanoseconds();
+  std::vector<std::pair<uint64_t, uint64_t>> expiring;
+  std::unique_lock lock(catalog_mutex_);
+  for (const auto& [name, record] : catalog_->volumes()) {
+    const auto segments = survey.in_range.find(record.timeline());
+    if (!record.writable() || segments == survey.in_range.end()) continue;
+    const Instant begin = Ago(now, PolicyOf(record).range_ns);
+    for (size_t i = 0; i + 1 < segments->second.size(); ++i) {
+      const uint64_t end = segments->second[i + 1].generation;
+      if (end > begin.ns)
+        expiring.emplace_back(steady + (end - begin.ns), segments->second[i].bytes);
+    }
+  }
+  lock.unlock();
+  const std::lock_guard expiring_lock(expiring_mutex_);
+  expiring_ = std::move(expiring);
+}
+
+uint64_t StoreImpl::BytesExpired(uint64_t steady_ns) const {
+  const std::lock_guard lock(expiring_mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [at, segment_bytes] : expiring_) bytes += at <= steady_ns ? segment_bytes : 0;
+  return bytes;
 }
 
 void StoreImpl::CollectInBackground() {

@@ -165,6 +165,8 @@ class StoreImpl : public Store {
   static uint64_t SteadyNanoseconds();
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
+  void NoteExpiring(const Survey& survey);
+  uint64_t BytesExpired(uint64_t steady_ns) const;
   bool GoOn();
   void CollectInBackground();
   std::vector<std::shared_ptr<ViewVolume>> OpenVolumes();
@@ -256,6 +258,9 @@ class StoreImpl : public Store {
   std::map<VolumeId, Instant> forced_points_;    // schedules' points before these go
   std::map<VolumeId, std::string> pressures_;
   std::set<MoveWatch::SegmentKey> damaged_segments_;
+  mutable std::mutex expiring_mutex_;  // guards the next
+  // When (by a steady clock) segments leave their ranges, and their bytes; as of the last run.
+  std::vector<std::pair<uint64_t, uint64_t>> expiring_;
   std::atomic<uint64_t> kept_bytes_{0};
   uint64_t catalog_bytes_ = 0;  // of its journal after it was last trimmed
   std::atomic<uint64_t> appended_at_last_run_{0};

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "fs/segment.h"
 #include "fs/store.h"
@@ -13,6 +15,7 @@
 #include "tests/support/inode_numbers.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/random.h"
+#include "tests/support/system_clock.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/watched_files.h"
 
@@ -230,6 +233,30 @@ TEST_F(CollectTest, WhatAWriterKnewBeforeIsMovedToo) {
   OpenVolume("v");
   OpenVolume("clone");
   ExpectContents("opened again");
+}
+
+// Goal: space comes back when its time has come, also if nobody writes any more. Method: the
+// collector runs by itself, and all that is waited for is that it does: without the rule, the next
+// run would be ten minutes later.
+TEST(CollectInBackgroundTest, SpaceComesBackThoughNothingIsWritten) {
+  testing::TempDir temp;
+  StoreOptions options(temp.path() / "root");
+  options.wall_clock = testing::SystemNanoseconds;
+  options.collector.reserve_bytes = 0;
+  options.collector.grace_ns = 0;
+  options.defaults = {{"retention", "3s"}, {"keep", "none"}};
+  const auto store = Store::Open(std::move(options));
+  CreateRequest request;
+  request.name = "v";
+  store->Create(request);
+  const auto volume = store->OpenVolume("v");
+  const Ino file = volume->Create({}, kRootIno, "file", S_IFREG | 0644).ino;
+  const std::string data(1 << 20, 'x');
+  for (int i = 0; i < 300; ++i) volume->Write({}, file, 0, data, false);
+  const auto history = [&] { return store->Status("v").history_bytes; };
+  for (int i = 0; i < 1200 && history() > (160 << 20); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_LE(history(), uint64_t{160} << 20);
 }
 
 TEST_F(CollectTest, FreedSegmentsAreUsedAgain) {
