@@ -54,10 +54,8 @@ std::vector<std::string> Differences(const PathState& from, const PathState& to)
   if (newer.is_regular()) {
     if (newer.size < older.size) {
       what.push_back(FromTo("truncated", older.size, newer.size));
-    } else if (newer.size > older.size) {
-      what.emplace_back("written");
-    } else if (newer.allocated != older.allocated || newer.cuts != older.cuts ||
-               WrittenBetween(older_at, newer_at, newer)) {
+    } else if (newer.size > older.size || newer.allocated != older.allocated ||
+               newer.cuts != older.cuts || WrittenBetween(older_at, newer_at, newer)) {
       what.emplace_back("written");
     } else if (newer.mtime != older.mtime) {
       what.emplace_back("times");

@@ -103,7 +103,8 @@ std::shared_ptr<const Writer> Timeline::TakeWriter(Operation* operation) {
   std::shared_ptr<const Writer>& writer = operation->body.mutations.writer;
   if (!writer) return nullptr;
   const auto known = writers_.find(writer->thread);
-  if (known != writers_.end() && (known->second == writer || *known->second == *writer)) writer.reset();
+  if (known != writers_.end() && (known->second == writer || *known->second == *writer))
+    writer.reset();
   return writer;
 }
 

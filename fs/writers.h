@@ -13,7 +13,8 @@
 namespace rw {
 
 // /proc is asked when a thread is seen for the first time, and once a second whether its number
-// still means the same one, and that the same program. Thread safety: all methods may be called from any thread.
+// still means the same one, and that the same program. Thread safety: all methods may be called
+// from any thread.
 class Writers {
  public:
   // Null for 0, which FUSE gives for what the kernel writes back by itself and for processes that

@@ -149,7 +149,8 @@ std::string UnifiedDiff(std::string_view before, std::string_view after,
       count_b += edits[at].kind != '-' ? 1 : 0;
     }
     if (out.empty()) out = "--- " + name_before + "\n+++ " + name_after + "\n";
-    out += "@@ -" + Range(line_a, count_a) + " +" + Range(line_b, count_b) + " @@\n" + hunk;
+    out.append("@@ -").append(Range(line_a, count_a)).append(" +").append(Range(line_b, count_b));
+    out.append(" @@\n").append(hunk);
     line_a += count_a;
     line_b += count_b;
     i = end;

@@ -131,8 +131,6 @@ class Volumes {
 
   // As Store::InstantOf; the refusal names marks that are similar.
   Instant InstantOf(const std::string& volume, std::string_view time);
-  // For those who only read what volumes were.
-  Store& store() { return store_; }
 
   // As Store::Now. Throws Refused(ENOENT) if there is no such volume.
   Instant Now(const std::string& name);

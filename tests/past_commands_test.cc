@@ -16,13 +16,11 @@ namespace rw {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
-using ::testing::StartsWith;
 using testing::RunResult;
+using ::testing::StartsWith;
 using Json = nlohmann::json;
 namespace stdfs = std::filesystem;
 
