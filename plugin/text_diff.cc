@@ -148,7 +148,8 @@ std::string UnifiedDiff(std::string_view before, std::string_view after,
       count_a += edits[at].kind != '+' ? 1 : 0;
       count_b += edits[at].kind != '-' ? 1 : 0;
     }
-    if (out.empty()) out = "--- " + name_before + "\n+++ " + name_after + "\n";
+    if (out.empty())
+      out.append("--- ").append(name_before).append("\n+++ ").append(name_after).append("\n");
     out.append("@@ -").append(Range(line_a, count_a)).append(" +").append(Range(line_b, count_b));
     out.append(" @@\n").append(hunk);
     line_a += count_a;
