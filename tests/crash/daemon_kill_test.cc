@@ -68,7 +68,8 @@ class DaemonKillTest : public WorkingDaemonTest {
       if (random.OneIn(4)) {
         SleepFor(random.Below(100));  // while it is coming back
       } else {
-        EXPECT_EQ(daemon_->Command({"ls"}).exit_code, 0);  // it is back
+        const RunResult listed = daemon_->Command({"ls"});  // it is back
+        EXPECT_EQ(listed.exit_code, 0) << listed.err;
         SleepFor(random.Below(1500));
       }
       daemon_->EndDaemon(random.Pick(kSignals));
