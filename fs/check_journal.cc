@@ -12,7 +12,7 @@
 namespace rw {
 namespace {
 
-constexpr uint64_t kWindowBytes = 1 << 20;
+constexpr uint64_t kPacedBytes = 1 << 20;
 // Beyond this, looking for a flipped bit takes too long.
 constexpr size_t kMaxRepairedRecord = 8 << 10;
 
@@ -41,23 +41,12 @@ bool JournalCheck::Run() {
   return true;
 }
 
-std::string_view JournalCheck::Fetch(File* file, uint64_t offset, uint64_t bytes) {
-  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
-    window_.resize(std::max(bytes, kWindowBytes));
-    window_.resize(file->ReadAt(window_, offset));
-    window_offset_ = offset;
-  }
-  return std::string_view(window_).substr(
-      std::min<uint64_t>(offset - window_offset_, window_.size()), bytes);
-}
-
 bool JournalCheck::CheckSegment(uint32_t number) {
   const auto path =
       context_->store.segments->TimelineDirectory(timeline_.id) / SegmentFileName(number);
   const auto file = context_->store.files->Open(path, FileLayer::Mode::kRead);
   segment_ = number;
-  window_.clear();
-  window_offset_ = 0;
+  window_.Clear();
   ++context_->report->segments;
   const bool moved = number >= kFirstMovedSegment;
   // Just begun, or that is where a crash found it.
@@ -89,7 +78,7 @@ bool JournalCheck::CheckSegment(uint32_t number) {
     }
     offset += record->TotalBytes();
     if (record->type == RecordType::kSegmentEnd) break;
-    if (offset - paced > kWindowBytes) {
+    if (offset - paced > kPacedBytes) {
       if (!context_->Pace(offset - paced)) return false;
       paced = offset;
     }
@@ -98,13 +87,13 @@ bool JournalCheck::CheckSegment(uint32_t number) {
 }
 
 bool JournalCheck::CheckHeader(uint32_t number, File* file, SegmentHeader* header) {
-  const auto decoded = SegmentHeader::Decode(Fetch(file, 0, kSegmentHeaderBytes));
+  const auto decoded = SegmentHeader::Decode(window_.Fetch(file, 0, kSegmentHeaderBytes));
   if (decoded && decoded->timeline == timeline_.id && decoded->number == number) {
     *header = *decoded;
     return true;
   }
   // Its name says which segment it is, and each record says of which use of it.
-  const std::string_view first = Fetch(file, kSegmentHeaderBytes, kRecordHeaderBytes);
+  const std::string_view first = window_.Fetch(file, kSegmentHeaderBytes, kRecordHeaderBytes);
   *header = {timeline_.id, number,
              first.size() < kRecordHeaderBytes ? 0 : GetFixed<uint64_t>(first.data() + 24)};
   const bool known = RecordAt(file, kSegmentHeaderBytes, header->generation).has_value();
@@ -125,23 +114,22 @@ bool JournalCheck::CheckHeader(uint32_t number, File* file, SegmentHeader* heade
 
 std::optional<RecordHeader> JournalCheck::RecordAt(File* file, uint64_t offset,
                                                    uint64_t generation) {
-  const auto header = DecodeRecordHeader(Fetch(file, offset, kRecordHeaderBytes), generation);
+  if (const auto sound = window_.RecordAt(file, offset, generation)) return sound;
+  const auto header =
+      DecodeRecordHeader(window_.Fetch(file, offset, kRecordHeaderBytes), generation);
   if (!header || header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
-  if (RecordChecks(Fetch(file, offset, header->frames_offset()), generation,
-                   static_cast<uint32_t>(offset)))
-    return header;
-  const std::string bytes(Fetch(file, offset, header->frames_offset()));
+  const std::string bytes(window_.Fetch(file, offset, header->frames_offset()));
   if (!context_->options.repair || !RepairRecord(segment_, offset, bytes, generation))
     return std::nullopt;
-  window_.clear();
-  return DecodeRecordHeader(Fetch(file, offset, kRecordHeaderBytes), generation);
+  window_.Clear();
+  return DecodeRecordHeader(window_.Fetch(file, offset, kRecordHeaderBytes), generation);
 }
 
 bool JournalCheck::CheckFrames(File* file, const RecordHeader& header, uint32_t first_frame) {
   bool sound = true;
   for (uint32_t done = 0, position = first_frame; done < header.data_bytes;) {
     const uint32_t length = std::min(kFrameDataBytes, header.data_bytes - done);
-    const std::string_view framed = Fetch(file, position, 4 + length);
+    const std::string_view framed = window_.Fetch(file, position, 4 + length);
     const bool there = framed.size() == 4 + length;
     const uint32_t checksum = there ? GetFixed<uint32_t>(framed.data()) : 0;
     if (!there || (checksum != FrameChecksum(framed.substr(4), header.generation, position) &&
@@ -149,7 +137,7 @@ bool JournalCheck::CheckFrames(File* file, const RecordHeader& header, uint32_t 
       const std::string copy(framed);
       const bool repaired = there && context_->options.repair &&
                             RepairFrame(segment_, position, copy, header.generation);
-      if (repaired) window_.clear();
+      if (repaired) window_.Clear();
       sound = sound && repaired;
       // Whom it hurts, the index tells.
       if (repaired) AddHurt(HurtKind::kData, segment_, position, "a flipped bit in data", true);
@@ -162,13 +150,8 @@ bool JournalCheck::CheckFrames(File* file, const RecordHeader& header, uint32_t 
 
 uint64_t JournalCheck::NextRecord(File* file, uint64_t offset, uint64_t end, uint64_t generation) {
   for (offset += kRecordAlignment; offset < end; offset += kRecordAlignment) {
-    const std::string_view bytes = Fetch(file, offset, kRecordHeaderBytes);
-    if (bytes.size() < kRecordHeaderBytes) return end;
-    const auto header = DecodeRecordHeader(bytes, generation);
-    if (!header || header->TotalBytes() > kMaxSegmentBytes) continue;
-    if (RecordChecks(Fetch(file, offset, header->frames_offset()), generation,
-                     static_cast<uint32_t>(offset)))
-      return offset;
+    if (window_.Fetch(file, offset, kRecordHeaderBytes).size() < kRecordHeaderBytes) return end;
+    if (window_.RecordAt(file, offset, generation)) return offset;
   }
   return end;
 }

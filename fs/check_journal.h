@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fs/check_context.h"
+#include "fs/record_window.h"
 #include "fs/scanner.h"
 
 namespace rw {
@@ -31,7 +32,6 @@ class JournalCheck {
 
   bool CheckSegment(uint32_t number);
   bool CheckHeader(uint32_t number, File* file, SegmentHeader* header);
-  std::string_view Fetch(File* file, uint64_t offset, uint64_t bytes);
   // The record at `offset`, if its header and body check out.
   std::optional<RecordHeader> RecordAt(File* file, uint64_t offset, uint64_t generation);
   bool CheckFrames(File* file, const RecordHeader& header, uint32_t first_frame);
@@ -46,8 +46,7 @@ class JournalCheck {
   const CheckedTimeline& timeline_;
   std::map<uint32_t, std::vector<Area>> areas_;
   uint32_t segment_ = 0;  // the one that is checked
-  std::string window_;
-  uint64_t window_offset_ = 0;
+  RecordWindow window_;
 };
 
 }  // namespace rw

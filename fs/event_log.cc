@@ -13,24 +13,6 @@ constexpr uint64_t kGroupNs = 1'000'000'000;
 constexpr size_t kMaxGroups = 10'000;  // that wait for one before them
 constexpr size_t kMaxRanges = 8;
 
-const char* TypeName(uint32_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return "directory";
-    case S_IFLNK:
-      return "symlink";
-    case S_IFIFO:
-      return "fifo";
-    case S_IFSOCK:
-      return "socket";
-    case S_IFCHR:
-    case S_IFBLK:
-      return "device";
-    default:
-      return "file";
-  }
-}
-
 std::string Octal(uint32_t mode) {
   char text[8];
   std::snprintf(text, sizeof text, "%04o", mode & 07777);

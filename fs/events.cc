@@ -9,8 +9,6 @@
 namespace rw {
 namespace {
 
-// Headers and bodies of most records are smaller by far; their data need not be read.
-constexpr uint64_t kWindowBytes = 4096;
 // What was written without a sync for longer is not remembered one by one.
 constexpr size_t kMaxUnsynced = 1 << 16;
 
@@ -61,7 +59,7 @@ JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offs
   }
   const uint64_t end = number == end_.segment ? end_.offset : file_->Size();
   for (uint64_t at = offset; at < end;) {
-    const auto header = RecordAt(at);
+    const auto header = window_.RecordAt(file_.get(), at, generation_);
     if (!header) {
       const auto file = std::move(file_);  // IsThere opens it again
       const uint64_t generation = generation_;
@@ -74,7 +72,8 @@ JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offs
     if (header->type == RecordType::kSegmentEnd) break;
     if (header->instant > until_) return Outcome::kReached;
     if (header->instant >= from_) {
-      const std::string_view body = Fetch(at, header->frames_offset()).substr(kRecordHeaderBytes);
+      const std::string_view body =
+          window_.Fetch(file_.get(), at, header->frames_offset()).substr(kRecordHeaderBytes);
       if (const Outcome outcome = Deliver(*header, body); outcome != Outcome::kGoOn) return outcome;
     }
     if (header->instant < from_) SeeEarlier(*header, at);
@@ -89,7 +88,8 @@ JournalEvents::Outcome JournalEvents::ReadSegment(uint32_t number, uint32_t offs
 void JournalEvents::SeeEarlier(const RecordHeader& header, uint64_t offset) {
   TakeSynced(header.durable);
   if (!*writer_) return;
-  const auto body = Fetch(offset, header.frames_offset()).substr(kRecordHeaderBytes);
+  const auto body =
+      window_.Fetch(file_.get(), offset, header.frames_offset()).substr(kRecordHeaderBytes);
   const Mutations mutations = RecordBody::Decode(body, header.instant, timeline_).mutations;
   if (mutations.writer) (*writer_)(mutations.writer);
 }
@@ -116,35 +116,15 @@ std::optional<Instant> JournalEvents::TakeSynced(JournalPosition durable) {
   return synced;
 }
 
-std::string_view JournalEvents::Fetch(uint64_t offset, uint64_t bytes) {
-  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
-    window_.resize(std::max(bytes, kWindowBytes));
-    window_.resize(file_->ReadAt(window_, offset));
-    window_offset_ = offset;
-  }
-  return std::string_view(window_).substr(
-      std::min<uint64_t>(offset - window_offset_, window_.size()), bytes);
-}
-
-std::optional<RecordHeader> JournalEvents::RecordAt(uint64_t offset) {
-  const auto header = DecodeRecordHeader(Fetch(offset, kRecordHeaderBytes), generation_);
-  if (!header || header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
-  if (!RecordChecks(Fetch(offset, header->frames_offset()), generation_,
-                    static_cast<uint32_t>(offset)))
-    return std::nullopt;
-  return header;
-}
-
 uint64_t JournalEvents::NextRecord(uint64_t offset, uint64_t end) {
   do offset += kRecordAlignment;
-  while (offset < end && !RecordAt(offset));
+  while (offset < end && !window_.RecordAt(file_.get(), offset, generation_));
   return offset;
 }
 
 // Opens it; false if it was freed or its header is damaged.
 bool JournalEvents::IsThere(uint32_t number) {
-  window_.clear();
-  window_offset_ = 0;
+  window_.Clear();
   try {
     file_ = files_->Open(segments_->TimelineDirectory(timeline_) / SegmentFileName(number),
                          FileLayer::Mode::kRead);
@@ -152,7 +132,7 @@ bool JournalEvents::IsThere(uint32_t number) {
     if (refused.error() != ENOENT) throw;
     return false;
   }
-  const auto header = SegmentHeader::Decode(Fetch(0, kSegmentHeaderBytes));
+  const auto header = SegmentHeader::Decode(window_.Fetch(file_.get(), 0, kSegmentHeaderBytes));
   if (!header || header->timeline != timeline_ || header->number != number) return false;
   generation_ = header->generation;
   return true;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fs/record.h"
+#include "fs/record_window.h"
 #include "fs/segment.h"
 
 namespace rw {
@@ -101,8 +102,6 @@ class JournalEvents {
   void SeeEarlier(const RecordHeader& header, uint64_t offset);
   Outcome Deliver(const RecordHeader& header, std::string_view body);
   std::optional<Instant> TakeSynced(JournalPosition durable);
-  std::string_view Fetch(uint64_t offset, uint64_t bytes);
-  std::optional<RecordHeader> RecordAt(uint64_t offset);
   uint64_t NextRecord(uint64_t offset, uint64_t end);
   bool IsThere(uint32_t number);
   void Miss(uint32_t number);
@@ -127,8 +126,8 @@ class JournalEvents {
 
   std::unique_ptr<File> file_;
   uint64_t generation_ = 0;
-  std::string window_;
-  uint64_t window_offset_ = 0;
+  // Headers and bodies of most records are smaller by far; their data need not be read.
+  RecordWindow window_{4096};
 };
 
 }  // namespace rw

@@ -9,11 +9,6 @@
 #include "metadata/refused.h"
 
 namespace rw {
-namespace {
-
-constexpr uint64_t kWindowBytes = 1 << 20;
-
-}  // namespace
 
 JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory,
                                TimelineId timeline, JournalPosition from, Instant after)
@@ -36,24 +31,14 @@ JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory
 bool JournalScanner::OpenSegment(uint32_t number) {
   if (!std::binary_search(segments_.begin(), segments_.end(), number)) return false;
   file_ = files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kRead);
-  window_.clear();
-  window_offset_ = 0;
-  const auto header = SegmentHeader::Decode(Fetch(0, kSegmentHeaderBytes));
+  window_.Clear();
+  const auto header = SegmentHeader::Decode(window_.Fetch(file_.get(), 0, kSegmentHeaderBytes));
   if (!header || header->timeline != timeline_ || header->number != number) {
     file_.reset();
     return false;
   }
   header_ = *header;
   return true;
-}
-
-std::string_view JournalScanner::Fetch(uint64_t offset, uint64_t bytes) {
-  if (offset < window_offset_ || offset + bytes > window_offset_ + window_.size()) {
-    window_.resize(std::max(bytes, kWindowBytes));
-    window_.resize(file_->ReadAt(window_, offset));
-    window_offset_ = offset;
-  }
-  return std::string_view(window_).substr(offset - window_offset_, bytes);
 }
 
 std::optional<ScannedRecord> JournalScanner::Next() {
@@ -83,27 +68,23 @@ std::optional<ScannedRecord> JournalScanner::Next() {
 }
 
 std::optional<ScannedRecord> JournalScanner::ReadRecord() {
-  const auto header =
-      DecodeRecordHeader(Fetch(position_.offset, kRecordHeaderBytes), header_.generation);
+  const auto header = window_.RecordAt(file_.get(), position_.offset, header_.generation);
   if (!header) return std::nullopt;
   const bool end = header->type == RecordType::kSegmentEnd;
   if (end ? header->instant < last_instant_ : header->instant <= last_instant_) return std::nullopt;
-  if (header->TotalBytes() > kMaxSegmentBytes) return std::nullopt;
-  if (!RecordChecks(Fetch(position_.offset, header->frames_offset()), header_.generation,
-                    position_.offset)) {
-    return std::nullopt;
-  }
   if (!FramesCheck(*header, position_.offset + header->frames_offset())) return std::nullopt;
   ScannedRecord record;
   record.position = position_;
   record.next = {position_.segment, static_cast<uint32_t>(position_.offset + header->TotalBytes())};
   record.header = *header;
-  record.body = Fetch(position_.offset, header->frames_offset()).substr(kRecordHeaderBytes);
+  record.body = window_.Fetch(file_.get(), position_.offset, header->frames_offset())
+                    .substr(kRecordHeaderBytes);
   return record;
 }
 
 bool JournalScanner::FramesCheck(const RecordHeader& header, uint32_t first_frame) {
-  const std::string_view frames = Fetch(first_frame, FramedBytes(header.data_bytes));
+  const std::string_view frames =
+      window_.Fetch(file_.get(), first_frame, FramedBytes(header.data_bytes));
   if (frames.size() < FramedBytes(header.data_bytes)) return false;
   uint32_t left = header.data_bytes;
   for (uint32_t at = 0; left > 0;) {
@@ -136,16 +117,10 @@ bool JournalScanner::LaterRecordsProveDamage() {
 
 bool JournalScanner::SegmentProvesDamage(uint64_t from, JournalPosition end) {
   for (uint64_t offset = from;; offset += kRecordAlignment) {
-    const std::string_view bytes = Fetch(offset, kRecordHeaderBytes);
-    if (bytes.size() < kRecordHeaderBytes) return false;
-    const auto header = DecodeRecordHeader(bytes, header_.generation);
-    if (!header || header->durable <= end || header->instant <= last_instant_ ||
-        header->TotalBytes() > kMaxSegmentBytes) {
-      continue;
-    }
-    if (RecordChecks(Fetch(offset, header->frames_offset()), header_.generation,
-                     static_cast<uint32_t>(offset)))
-      return true;
+    if (window_.Fetch(file_.get(), offset, kRecordHeaderBytes).size() < kRecordHeaderBytes)
+      return false;
+    const auto header = window_.RecordAt(file_.get(), offset, header_.generation);
+    if (header && header->durable > end && header->instant > last_instant_) return true;
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "fs/file.h"
 #include "fs/record.h"
+#include "fs/record_window.h"
 #include "fs/segment.h"
 
 namespace rw {
@@ -46,7 +47,6 @@ class JournalScanner {
 
  private:
   bool OpenSegment(uint32_t number);
-  std::string_view Fetch(uint64_t offset, uint64_t bytes);  // shorter at the end of the file
   std::optional<ScannedRecord> ReadRecord();
   bool FramesCheck(const RecordHeader& header, uint32_t first_frame);
   bool SegmentProvesDamage(uint64_t from, JournalPosition end);
@@ -60,8 +60,7 @@ class JournalScanner {
   bool sealed_ = false;
   std::unique_ptr<File> file_;
   SegmentHeader header_;
-  std::string window_;
-  uint64_t window_offset_ = 0;
+  RecordWindow window_;
 };
 
 }  // namespace rw

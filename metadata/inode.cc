@@ -1,5 +1,7 @@
 #include "metadata/inode.h"
 
+#include <sys/stat.h>
+
 #include "metadata/coding.h"
 
 namespace rw {
@@ -111,6 +113,26 @@ Inode Inode::Decode(std::string_view value, Instant at) {
   in.ExpectEnd();
   if (inode.mode == 0) Decoder::Fail();
   return inode;
+}
+
+const char* TypeName(uint32_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return "file";
+    case S_IFDIR:
+      return "directory";
+    case S_IFLNK:
+      return "symlink";
+    case S_IFIFO:
+      return "fifo";
+    case S_IFSOCK:
+      return "socket";
+    case S_IFCHR:
+    case S_IFBLK:
+      return "device";
+    default:
+      return "other";
+  }
 }
 
 }  // namespace rw

@@ -62,4 +62,7 @@ struct Inode {
   friend bool operator==(const Inode&, const Inode&) = default;
 };
 
+// What people call a mode's type: "file", "directory", "symlink", "fifo", "socket" or "device".
+const char* TypeName(uint32_t mode);
+
 }  // namespace rw

@@ -62,25 +62,6 @@ Json Read(Volumes& volumes, const Json& request) {
           {"Data", EncodeBase64(bytes)}};
 }
 
-const char* TypeName(uint32_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return "file";
-    case S_IFDIR:
-      return "directory";
-    case S_IFLNK:
-      return "symlink";
-    case S_IFIFO:
-      return "fifo";
-    case S_IFSOCK:
-      return "socket";
-    case S_IFCHR:
-    case S_IFBLK:
-      return "device";
-  }
-  return "other";
-}
-
 Json ChangeFacts(const PathChange& change) {
   const PathState& state = change.state;
   Json facts = {{"at", FormatInstant(state.from)},
