@@ -99,7 +99,9 @@ void StoreImpl::RemoveLeftovers() {
     if (record.dropped) dropped.push_back(id);
   }
   // Views that were open when their volumes were removed kept these.
-  for (const TimelineId id : CommitAndDrop({})) dropped.push_back(id);
+  CatalogStore::Change change;
+  EndUnfinished(&change);
+  for (const TimelineId id : CommitAndDrop(std::move(change))) dropped.push_back(id);
   for (const TimelineId id : dropped) DeleteTimelineData(id);
   // Segments that data were going to be moved to.
   for (const auto& [id, record] : catalog_->timelines()) {

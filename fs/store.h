@@ -135,6 +135,15 @@ struct RemovedVolume {
   uint64_t history_bytes = 0;
 };
 
+// What an operator should know, beyond what each volume says of itself.
+struct StoreHealth {
+  std::map<std::string, std::string> broken;   // volumes that cannot be used, and why
+  std::map<std::string, std::string> pressed;  // volumes that lost history to a full disk, and when
+  bool index_damaged = false;                  // the next start makes it again
+  uint64_t bytes_short = 0;  // how much more should be free on the disk under the data root
+  uint64_t bytes_free = 0;
+};
+
 class Store {
  public:
   // Opens the data root, or makes one in an empty or absent directory, and recovers what a crash
@@ -153,6 +162,15 @@ class Store {
   // future), EROFS (rollback of a snapshot volume), EBUSY (rollback of a volume whose head is
   // open).
   virtual void Create(const CreateRequest& request) = 0;
+
+  // Makes an empty volume that nobody but the caller knows of, to be filled: OpenVolume of the name
+  // that is returned. Finish gives it the name that was asked for, durably and with all that is in
+  // it; its history begins there. Discard ends it, as does the next start. It must not be open
+  // then. Throw Refused as Create does; EEXIST if there is a volume of that name, whatever its
+  // options.
+  virtual std::string Begin(const CreateRequest& request) = 0;
+  virtual void Finish(const std::string& unfinished, const std::string& name) = 0;
+  virtual void Discard(const std::string& unfinished) = 0;
 
   // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep
   // showing what they showed. For as long as its `trash` says, it can still be named as a source of
@@ -222,6 +240,7 @@ class Store {
 
   // For looks at what a volume was, up to now. Throws Refused(ENOENT, EIO).
   virtual std::shared_ptr<const Past> OpenPast(const std::string& name) = 0;
+  virtual StoreHealth Health() = 0;
 
   // Makes everything acknowledged so far durable, on all volumes.
   virtual void SyncAll() = 0;

@@ -182,7 +182,9 @@ std::optional<VolumeRecord> StoreImpl::Find(const std::string& name) {
 std::vector<VolumeRecord> StoreImpl::List() {
   const std::lock_guard lock(catalog_mutex_);
   std::vector<VolumeRecord> records;
-  for (const auto& [name, record] : catalog_->volumes()) records.push_back(record);
+  for (const auto& [name, record] : catalog_->volumes()) {
+    if (!IsUnfinished(name)) records.push_back(record);
+  }
   return records;
 }
 

@@ -1,4 +1,4 @@
-// The store's implementation, in four files: store.cc (its life, heads and views), store_create.cc
+// The store's implementation, in five files: store.cc (its life, heads and views), store_create.cc
 // (what makes and ends volumes), store_history.cc (instants, marks, what is known of a volume) and
 // store_collect.cc (what is no longer kept goes).
 #pragma once
@@ -47,6 +47,10 @@ class StoreImpl : public Store {
 
   Instant Now() override;
   void Create(const CreateRequest& request) override;
+  std::string Begin(const CreateRequest& request) override;
+  void Finish(const std::string& unfinished, const std::string& name) override;
+  void Discard(const std::string& unfinished) override;
+  StoreHealth Health() override;
   void Remove(const std::string& name) override;
   std::vector<RemovedVolume> ListRemoved() override;
   void Purge(const std::string& name) override;
@@ -177,6 +181,11 @@ class StoreImpl : public Store {
   RetentionPolicy PolicyOf(const VolumeRecord& record) const {
     return RetentionPolicy::InForce(record.retention, defaults_);
   }
+
+  // --- store_unfinished.cc ---
+  static bool IsUnfinished(const std::string& name);
+  void NeedUnused(const std::string& name);  // with catalog_mutex_; throws Refused(EEXIST)
+  void EndUnfinished(CatalogStore::Change* change);
 
   // All of these need catalog_mutex_.
   Place Resolve(const VolumeRecord& source, std::optional<Instant> at);

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 namespace rw {
 
@@ -19,5 +21,14 @@ inline constexpr int kAnswerTimeoutSeconds = 600;
 // it goes away or takes longer than the timeout.
 nlohmann::json Ask(const std::filesystem::path& socket, const std::string& endpoint,
                    const nlohmann::json& request, int timeout_seconds = kAnswerTimeoutSeconds);
+
+// Asks for an answer that comes piece by piece: `take` gets each. What it throws ends the answer
+// and comes out of this. Throws Refused as Ask does; EIO if the answer breaks off.
+void AskForStream(const std::filesystem::path& socket, const std::string& endpoint,
+                  const nlohmann::json& request, const std::function<void(std::string_view)>& take);
+
+// What the daemon says in an answer that is no stream; throws Refused.
+nlohmann::json ParseAnswer(const std::filesystem::path& socket, const std::string& body);
+[[noreturn]] void RefuseWithoutDaemon(const std::filesystem::path& socket, int error);
 
 }  // namespace rw

@@ -9,6 +9,7 @@
 
 #include "metadata/quoted.h"
 #include "metadata/time_text.h"
+#include "plugin/archive_commands.h"
 #include "plugin/check_command.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
@@ -40,6 +41,8 @@ struct Arguments {
   TimelineRequest timeline;
   ForgetRequest forget;
   PastRequest past;
+  ExportRequest exported;
+  ImportRequest imported;
   int exit_code = kExitDone;
   bool removed = false;
   bool dry_run = false;
@@ -252,6 +255,37 @@ void AddCheck(CLI::App& app, Arguments& arguments) {
   AddJson(check, arguments);
 }
 
+void AddArchiveCommands(CLI::App& app, Arguments& arguments) {
+  ExportRequest& exported = arguments.exported;
+  CLI::App* take = AddCommand(app, arguments, "export",
+                              "Write a tar archive of what a volume holds, or held at a time",
+                              [&arguments](const auto& socket) {
+                                ExportCommand(socket, arguments.exported, arguments.json);
+                              });
+  take->add_option("NAME", exported.name, "the volume")->required();
+  take->add_option("--at", exported.at,
+                   "the instant (default: now): " + std::string(kTimeSyntax) + "; or a mark")
+      ->type_name("TIME");
+  take->add_option("-o,--output", exported.file,
+                   "the file, which is there only once it is whole (default: standard output)")
+      ->type_name("FILE");
+  AddJson(take, arguments);
+  ImportRequest& imported = arguments.imported;
+  CLI::App* bring = AddCommand(app, arguments, "import",
+                               "Make a volume of a tar archive, compressed or not; all or nothing",
+                               [&arguments](const auto& socket) {
+                                 ImportCommand(socket, arguments.imported, arguments.json);
+                               });
+  bring->add_option("NAME", imported.name, "the new volume")->required();
+  bring->add_option("FILE", imported.file, "the archive (default: standard input)");
+  bring
+      ->add_option("-o,--opt", imported.options,
+                   "an option of the new volume, as rewind create takes it")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  AddJson(bring, arguments);
+}
+
 void AddMountCommands(CLI::App& app, Arguments& arguments) {
   CLI::App* mount =
       AddCommand(app, arguments, "mount", "Mount a volume on a directory of this machine",
@@ -397,6 +431,7 @@ int RunCommandLine(int argc, char** argv) {
   AddCheck(app, arguments);
   AddForget(app, arguments);
   AddUpgrade(app, arguments);
+  AddArchiveCommands(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;
   });

@@ -83,8 +83,8 @@ void Connections::TakeAdded() {
     added.swap(added_);
   }
   for (const int fd : added) {
-    gathering_.push_back(
-        {fd, GatheredRequest(options_.max_body_bytes), Clock::now() + options_.patience});
+    gathering_.push_back({fd, GatheredRequest(options_.max_body_bytes, options_.is_streamed),
+                          Clock::now() + options_.patience});
     // Most have sent everything before they are looked at, and are not to wait for others.
     if (Receive(&gathering_.back())) {
       Pass(&gathering_.back());

@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct ConnectionsOptions {
   size_t max_gathering = 1024;
   // Beyond this Add waits: the daemon needs its descriptors for volumes.
   size_t max_open = 4096;
+  // Requests that are worked on as soon as their head is there.
+  bool (*is_streamed)(std::string_view request) = nullptr;
   // Requests that are answered without waiting for anything, also while all threads wait.
   std::function<bool(const std::string& request)> at_once = [](const std::string&) {
     return false;

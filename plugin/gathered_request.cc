@@ -60,6 +60,7 @@ void GatheredRequest::ReadHead() {
     ReadHeader(head.substr(0, line_end));
     head.remove_prefix(std::min(line_end + kLineEnd.size(), head.size()));
   }
+  whole_ = whole_ || (is_streamed_ != nullptr && is_streamed_(bytes_));
 }
 
 void GatheredRequest::ReadHeader(std::string_view line) {

@@ -10,7 +10,11 @@ namespace rw {
 
 class GatheredRequest {
  public:
-  explicit GatheredRequest(size_t max_body_bytes) : max_body_bytes_(max_body_bytes) {}
+  // Of requests that `is_streamed` says so of, the head is enough: whoever works on it receives the
+  // body.
+  explicit GatheredRequest(size_t max_body_bytes,
+                           bool (*is_streamed)(std::string_view request) = nullptr)
+      : max_body_bytes_(max_body_bytes), is_streamed_(is_streamed) {}
 
   // What is too large is over at that point: whoever reads it will see that.
   void Append(std::string_view bytes);
@@ -26,6 +30,7 @@ class GatheredRequest {
   static constexpr size_t kMaxHeadBytes = 64 << 10;
 
   size_t max_body_bytes_;
+  bool (*is_streamed_)(std::string_view request);
   std::string bytes_;
   bool whole_ = false;
   size_t head_bytes_ = 0;  // 0: its end is not there yet

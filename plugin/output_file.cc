@@ -7,60 +7,73 @@
 #include <cerrno>
 #include <cstring>
 
-#include "metadata/quoted.h"
 #include "metadata/refused.h"
 
 namespace rw {
+namespace {
+
+// What is in volumes may be everybody's secrets.
+constexpr mode_t kMode = 0600;
+
+}  // namespace
 
 OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
-  struct stat there;
-  in_place_ = stat(path_.c_str(), &there) == 0 && !S_ISREG(there.st_mode);
-  if (in_place_) {
-    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-  } else {
-    const std::filesystem::path parent = path_.has_parent_path() ? path_.parent_path() : ".";
-    // Without a name, so that nothing is left whatever ends us.
-    fd_ = open(parent.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-    if (fd_ < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-      temporary_ = path_.string() + ".rewind-XXXXXX";
-      fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
-      if (fd_ < 0) temporary_.clear();
-    }
+  if (path_.empty()) {
+    fd_ = STDOUT_FILENO;
+    return;
   }
-  if (fd_ < 0) Refuse("cannot make");
+  struct stat there {};
+  if (stat(path_.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);  // a pipe, a device
+    if (fd_ < 0) Fail("cannot write");
+    return;
+  }
+  replaces_ = true;
+  const std::filesystem::path directory =
+      path_.parent_path().empty() ? std::filesystem::path(".") : path_.parent_path();
+  fd_ = open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, kMode);
+  if (fd_ >= 0) return;
+  if (errno != EOPNOTSUPP && errno != EISDIR) Fail("cannot write");
+  partial_ = path_.string() + ".partial-" + std::to_string(getpid());
+  fd_ = open(partial_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, kMode);
+  if (fd_ < 0) Fail("cannot write");
 }
 
 OutputFile::~OutputFile() {
-  if (fd_ >= 0) close(fd_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (fd_ > STDERR_FILENO) close(fd_);
+  if (!partial_.empty()) unlink(partial_.c_str());
+}
+
+void OutputFile::Fail(const char* what) const {
+  const int error = errno;
+  throw Refused(error, std::string(what) + " " +
+                           (path_.empty() ? std::string("standard output") : path_.string()) +
+                           ": " + std::strerror(error));
 }
 
 void OutputFile::Write(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t count = write(fd_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) Refuse("cannot write");
+    if (count < 0) Fail("cannot write");
     bytes.remove_prefix(static_cast<size_t>(count));
   }
 }
 
-void OutputFile::Finish() {
-  if (in_place_) return;
-  if (temporary_.empty()) {
-    const std::string name = path_.string() + ".rewind-" + std::to_string(getpid());
-    const std::string fd = "/proc/self/fd/" + std::to_string(fd_);
-    if (linkat(AT_FDCWD, fd.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
-      Refuse("cannot name");
-    temporary_ = name;
+void OutputFile::Keep() {
+  if (!replaces_) return;
+  if (fsync(fd_) != 0) Fail("cannot write");
+  if (partial_.empty()) {
+    const std::string self = "/proc/self/fd/" + std::to_string(fd_);
+    if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return;
+    if (errno != EEXIST) Fail("cannot name");
+    const std::string partial = path_.string() + ".partial-" + std::to_string(getpid());
+    if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, partial.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      Fail("cannot name");
+    partial_ = partial;
   }
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) Refuse("cannot name");
-  temporary_.clear();
-}
-
-void OutputFile::Refuse(const char* what) const {
-  const int error = errno;
-  throw Refused(error,
-                std::string(what) + " " + Quoted(path_.string()) + ": " + std::strerror(error));
+  if (rename(partial_.c_str(), path_.c_str()) != 0) Fail("cannot name");
+  partial_.clear();
 }
 
 }  // namespace rw

@@ -1,4 +1,4 @@
-// A file that is there when it is whole, or not at all.
+// A file that is there only once it is whole.
 #pragma once
 
 #include <filesystem>
@@ -7,27 +7,27 @@
 
 namespace rw {
 
-// Not thread-safe. Nothing is left of it if it was not finished. Throws Refused with the errno of
-// the call that failed.
 class OutputFile {
  public:
-  // Devices, pipes and sockets are written to directly.
+  // `path` empty: standard output. Throws Refused if it cannot be written.
   explicit OutputFile(std::filesystem::path path);
+  // What was not kept leaves no file.
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
+  // Throws Refused, as for a full disk or a pipe that nobody reads.
   void Write(std::string_view bytes);
-  // Takes the place of what has the name.
-  void Finish();
+  // Gives it its name, durably. A file of that name is replaced.
+  void Keep();
 
  private:
-  [[noreturn]] void Refuse(const char* what) const;
+  [[noreturn]] void Fail(const char* what) const;
 
   const std::filesystem::path path_;
-  std::string temporary_;  // empty: it has no name yet, or needs none
-  bool in_place_ = false;
+  std::filesystem::path partial_;  // its name until then; empty: it has none
   int fd_ = -1;
+  bool replaces_ = false;  // it is a file of its own, not what is at the path
 };
 
 }  // namespace rw

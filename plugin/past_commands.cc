@@ -34,16 +34,6 @@ constexpr uint64_t kSamples = 64;
 // Of larger files it is only said that they differ.
 constexpr uint64_t kMaxPatchBytes = 4 << 20;
 
-void WriteAll(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0)
-      throw Refused(errno, std::string("cannot write the output: ") + std::strerror(errno));
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-}
-
 // Calls back for each change of the path, the newest first, until it says no.
 template <typename Fn>
 void ForEachChange(const std::filesystem::path& socket, Json request, Fn fn) {
@@ -137,14 +127,14 @@ void CatCommand(const std::filesystem::path& socket, const PastRequest& request)
   for (uint64_t offset = 0;;) {
     const Json answer = Ask(socket, "Rewind.Read", asked);
     const std::string bytes = DecodeBase64(answer.at("Data").get<std::string>());
-    if (!request.output.empty() && !file) file.emplace(request.output);
-    file ? file->Write(bytes) : WriteAll(bytes);
+    if (!file) file.emplace(request.output);
+    file->Write(bytes);
     offset += bytes.size();
     if (offset >= answer.at("Size").get<uint64_t>() || bytes.empty()) break;
     asked["At"] = answer.at("At");
     asked["Offset"] = offset;
   }
-  if (file) file->Finish();
+  file->Keep();
 }
 
 void HistoryCommand(const std::filesystem::path& socket, const PastRequest& request) {

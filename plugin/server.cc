@@ -4,15 +4,21 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <utility>
 
 #include "metadata/quoted.h"
+#include "metadata/refused.h"
 #include "plugin/connections.h"
 #include "plugin/endpoints.h"
 #include "plugin/metrics.h"
+#include "plugin/stream_endpoints.h"
+#include "plugin/tree_stream.h"
 #include "plugin/unix_socket.h"
 #include "plugin/volumes.h"
 
@@ -24,28 +30,44 @@ constexpr char kContentType[] = "application/vnd.docker.plugins.v1.2+json";
 constexpr size_t kMaxBodyBytes = 1 << 20;
 // Of one answer, to a client that does not take it. Most take it before it is all written.
 constexpr std::chrono::seconds kWritePatience{10};
+// Of a stream, for its next piece: what is at its other end may be a person.
+constexpr std::chrono::minutes kStreamPatience{10};
+// Each has a thread for as long as it lasts.
+constexpr int kMaxStreams = 16;
+constexpr char kImportLine[] = "POST /Rewind.Import HTTP/1.1\r\n";
+constexpr char kExportLine[] = "POST /Rewind.Export HTTP/1.1\r\n";
 
-// The library's way to a request that is all there, and back to who asked.
+bool IsImport(std::string_view request) { return request.starts_with(kImportLine); }
+bool IsStream(std::string_view request) {
+  return IsImport(request) || request.starts_with(kExportLine);
+}
+
+// The library's way to a request that is all there, or at least its head, and back to who asked.
 class RequestStream : public httplib::Stream {
  public:
-  RequestStream(int fd, std::string request) : fd_(fd), request_(std::move(request)) {}
+  RequestStream(int fd, std::string request, const std::atomic<bool>* streams_end)
+      : fd_(fd),
+        request_(std::move(request)),
+        is_stream_(IsStream(request_)),
+        goes_on_(IsImport(request_)),
+        streams_end_(streams_end) {}
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return true; }
   ssize_t read(char* to, size_t size) override {
+    if (read_ == request_.size() && goes_on_ && !Receive()) return -1;
     const size_t taken = request_.copy(to, size, read_);
     read_ += taken;
     return static_cast<ssize_t>(taken);
   }
   ssize_t write(const char* from, size_t size) override {
+    if (is_stream_) until_ = std::chrono::steady_clock::now() + kStreamPatience;
     for (size_t written = 0; written < size;) {
-      pollfd writable{fd_, POLLOUT, 0};
-      const auto left =
-          std::chrono::ceil<std::chrono::milliseconds>(until_ - std::chrono::steady_clock::now());
-      if (left.count() <= 0 || poll(&writable, 1, static_cast<int>(left.count())) <= 0) return -1;
+      if (!WaitFor(POLLOUT)) return -1;
       const ssize_t count = send(fd_, from + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (count < 0 && errno != EAGAIN && errno != EINTR) return -1;
       if (count > 0) written += static_cast<size_t>(count);
+      if (count > 0 && is_stream_) until_ = std::chrono::steady_clock::now() + kStreamPatience;
     }
     return static_cast<ssize_t>(size);
   }
@@ -54,11 +76,44 @@ class RequestStream : public httplib::Stream {
   socket_t socket() const override { return fd_; }
 
  private:
+  // False if it takes too long, or streams are to end.
+  bool WaitFor(short event) const {
+    constexpr std::chrono::milliseconds kGlance{100};
+    for (;;) {
+      if (is_stream_ && *streams_end_) return false;
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(until_ - std::chrono::steady_clock::now());
+      if (left.count() <= 0) return false;
+      pollfd waiting{fd_, event, 0};
+      const auto wait = is_stream_ ? std::min(left, kGlance) : left;
+      const int ready = poll(&waiting, 1, static_cast<int>(wait.count()));
+      if (ready > 0) return true;
+      if (ready < 0 && errno != EINTR) return false;
+      if (ready == 0 && !is_stream_) return false;
+    }
+  }
+
+  bool Receive() {
+    request_.resize(kReceiveBytes);
+    read_ = 0;
+    until_ = std::chrono::steady_clock::now() + kStreamPatience;
+    ssize_t count = -1;
+    do {
+      if (!WaitFor(POLLIN)) break;
+      count = recv(fd_, request_.data(), request_.size(), MSG_DONTWAIT);
+    } while (count < 0 && (errno == EAGAIN || errno == EINTR));
+    request_.resize(count > 0 ? static_cast<size_t>(count) : 0);
+    return count > 0;
+  }
+
+  static constexpr size_t kReceiveBytes = 256 << 10;
+
   const int fd_;
-  const std::string request_;
+  std::string request_;
   size_t read_ = 0;
-  const std::chrono::steady_clock::time_point until_ =
-      std::chrono::steady_clock::now() + kWritePatience;
+  const bool is_stream_, goes_on_;
+  const std::atomic<bool>* const streams_end_;
+  std::chrono::steady_clock::time_point until_ = std::chrono::steady_clock::now() + kWritePatience;
 };
 
 // What is answered in the same words whatever the state of the volumes, and so at once.
@@ -89,6 +144,16 @@ class Server::HttpServer : public httplib::Server {
     new_task_queue = [this] { return new Queue(this); };
   }
 
+  void EndStreams() { streams_end_ = true; }
+  // A place among the streams, for as long as it lives. Throws Refused(EBUSY).
+  std::shared_ptr<void> TakePlace() {
+    if (++streams_ > kMaxStreams) {
+      --streams_;
+      throw Refused(EBUSY, "too many exports and imports are under way; wait until one is done");
+    }
+    return {this, [](HttpServer* server) { --server->streams_; }};
+  }
+
  private:
   // The library's loop, which accepts connections, lends its thread for an instant.
   class Queue : public httplib::TaskQueue {
@@ -108,6 +173,7 @@ class Server::HttpServer : public httplib::Server {
       ConnectionsOptions options;
       options.max_body_bytes = kMaxBodyBytes;
       options.at_once = IsConstant;
+      options.is_streamed = IsImport;
       return options;
     }
 
@@ -121,12 +187,14 @@ class Server::HttpServer : public httplib::Server {
   }
 
   void Answer(int fd, const std::string& request) {
-    RequestStream stream(fd, request);
+    RequestStream stream(fd, request, &streams_end_);
     bool closed = false;
     process_request(stream, true, closed, nullptr);
   }
 
   Connections* connections_ = nullptr;
+  std::atomic<bool> streams_end_{false};
+  std::atomic<int> streams_{0};
 };
 
 Server::Server(const std::filesystem::path& socket) : Server(ListenOn(socket), socket) {}
@@ -156,10 +224,21 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
         answer(request.path, "", response);
         return httplib::Server::HandlerResponse::Handled;
       });
+  // Before all others: its body is no JSON.
+  http_->Post("/Rewind.Import", [this](const httplib::Request& request, httplib::Response& response,
+                                       const httplib::ContentReader& read) {
+    const std::string answered = AnswerImport(
+        request.get_header_value(kImportRequestHeader), [this] { return http_->TakePlace(); },
+        [this]() -> Volumes& { return WaitForVolumes(); },
+        [&read](const std::function<bool(std::string_view)>& take) {
+          return read([&](const char* data, size_t size) { return take({data, size}); });
+        });
+    Reply(response, 200, answered);
+  });
   // With a reader, because the library takes bodies of the type that curl gives them for forms.
   http_->Post(R"(/[A-Za-z.]{1,64})",
-              [answer](const httplib::Request& request, httplib::Response& response,
-                       const httplib::ContentReader& read) {
+              [this, answer](const httplib::Request& request, httplib::Response& response,
+                             const httplib::ContentReader& read) {
                 std::string body;
                 bool too_large = false;
                 bool complete = read([&](const char* data, size_t size) {
@@ -177,7 +256,11 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
                   return;
                 }
                 response.status = 404;
-                answer(request.path, body, response);
+                if (request.path == "/Rewind.Export") {
+                  StartExport(body, response);
+                } else {
+                  answer(request.path, body, response);
+                }
               });
   http_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
     response.set_content(MetricsText(WaitForVolumes()), kMetricsContentType);
@@ -203,6 +286,27 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
   });
 }
 
+void Server::StartExport(const std::string& body, httplib::Response& response) {
+  response.status = 200;
+  std::shared_ptr<void> place;
+  std::shared_ptr<ExportStream> stream;
+  const std::string refusal = Guarded("Rewind.Export", [&] {
+    place = http_->TakePlace();
+    stream = std::make_shared<ExportStream>(WaitForVolumes(), body);
+  });
+  if (!refusal.empty()) {
+    Reply(response, 200, refusal);
+    return;
+  }
+  response.set_chunked_content_provider(
+      kTreeContentType, [place, stream](size_t, httplib::DataSink& sink) {
+        const bool taken = stream->Send(
+            [&sink](std::string_view bytes) { return sink.write(bytes.data(), bytes.size()); });
+        if (taken) sink.done();
+        return taken;
+      });
+}
+
 Server::~Server() { Stop(); }
 
 Volumes& Server::WaitForVolumes() {
@@ -220,6 +324,7 @@ void Server::Ready(Volumes& volumes) {
 void Server::Stop() {
   if (!thread_.joinable()) return;
   RemoveSocket();
+  http_->EndStreams();
   // Stopping does nothing before the thread runs. It may have ended by itself.
   while (!http_->is_running() && !ended_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   http_->stop();

@@ -9,6 +9,10 @@
 #include <string>
 #include <thread>
 
+namespace httplib {
+struct Response;
+}
+
 namespace rw {
 
 class Volumes;
@@ -44,6 +48,7 @@ class Server {
 
   Server(int listening, std::filesystem::path socket);
   Volumes& WaitForVolumes();
+  void StartExport(const std::string& body, httplib::Response& response);
 
   const std::filesystem::path socket_;  // empty: not its own
   std::mutex mutex_;

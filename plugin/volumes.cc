@@ -598,6 +598,34 @@ Instant Volumes::Now(const std::string& name) {
   return store_.Now();
 }
 
+std::shared_ptr<Volume> Volumes::View(const std::string& name,
+                                      const std::optional<std::string>& at) {
+  const std::optional<VolumeRecord> record = store_.Find(name);
+  if (!record) RefuseUnknown(name);
+  if (!at && record->fixed_at) return store_.OpenVolume(name);
+  return store_.OpenAt(name, at ? InstantOf(name, *at) : store_.Now());
+}
+
+void Volumes::MakeFilled(const std::string& name, const std::map<std::string, std::string>& options,
+                         const std::function<void(Volume&)>& fill) {
+  const CreateRequest request =
+      ParseVolumeOptions(name, options, [](const std::string&, std::string_view) -> Instant {
+        throw Refused(EINVAL, "a time means nothing for a volume that starts empty");
+      });
+  const std::string unfinished = store_.Begin(request);
+  try {
+    fill(*store_.OpenVolume(unfinished));
+    store_.Finish(unfinished, name);
+  } catch (...) {
+    try {
+      store_.Discard(unfinished);
+    } catch (const std::exception& error) {
+      spdlog::warn("what {} was to become stays until the next start: {}", name, error.what());
+    }
+    throw;
+  }
+}
+
 void Volumes::Probe() {
   std::vector<std::string> names;
   {

@@ -135,6 +135,15 @@ class Volumes {
   // As Store::Now. Throws Refused(ENOENT) if there is no such volume.
   Instant Now(const std::string& name);
 
+  // What the volume shows at a time in text, or now; nothing that is written later is in it. The
+  // view must go before the store does.
+  std::shared_ptr<Volume> View(const std::string& name, const std::optional<std::string>& at);
+  // Makes a volume of what `fill` puts into it, or none if it throws. Options are those of Create,
+  // for a new volume.
+  void MakeFilled(const std::string& name, const std::map<std::string, std::string>& options,
+                  const std::function<void(Volume&)>& fill);
+  StoreHealth Health() { return store_.Health(); }
+
   // Unmounts everything, and refuses every mount from now on.
   void UnmountAll();
 

@@ -13,10 +13,11 @@ EOF
 }
 
 build=(build-essential cmake ninja-build pkg-config ccache libfuse3-dev librocksdb-dev libspdlog-dev libfmt-dev
-  nlohmann-json3-dev libcpp-httplib-dev libcli11-dev libxxhash-dev prometheus-cpp-dev libgtest-dev libgmock-dev)
+  nlohmann-json3-dev libcpp-httplib-dev libcli11-dev libxxhash-dev prometheus-cpp-dev libarchive-dev
+  nettle-dev liblzma-dev libgtest-dev libgmock-dev)
 story=(busybox-static sqlite3)
 test=(python3 fuse3 attr acl util-linux postgresql postgresql-contrib redis-server git rsync clang clang-format
-  clang-tidy)
+  clang-tidy libarchive-tools)
 
 wanted=()
 (($#)) || set -- build story engine test
