@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <utility>
 
+#include "fs/figures.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
 
@@ -386,6 +389,7 @@ void Journal::End() {
 void Journal::Sync() {
   const uint64_t want = appended_.load(std::memory_order_acquire);
   std::unique_lock lock(mutex_);
+  if (durable_.load() < want) ++waiting_;
   while (durable_.load() < want) {
     CheckUsable();
     if (syncing_) {  // somebody's sync is under way; what it does not cover, the next one will, for
@@ -394,6 +398,8 @@ void Journal::Sync() {
       continue;
     }
     syncing_ = true;
+    const uint64_t group = std::exchange(waiting_, 0);
+    const auto begun = std::chrono::steady_clock::now();
     const uint64_t target = appended_.load(std::memory_order_acquire);
     std::vector<std::shared_ptr<File>> files = sealed_unsynced_;
     const size_t sealed_count = files.size();
@@ -416,6 +422,7 @@ void Journal::Sync() {
       sealed_unsynced_.erase(sealed_unsynced_.begin(),
                              sealed_unsynced_.begin() + static_cast<ptrdiff_t>(sealed_count));
       durable_ = target;
+      CountSyncGroup(group, NanosecondsSince(begun));
     }
     synced_.notify_all();
     if (failure) std::rethrow_exception(failure);

@@ -85,6 +85,7 @@ class Journal {
     return last_instant_;
   }  // of the newest record; the appender's to read
   JournalPosition end() const { return Unpack(appended_.load(std::memory_order_acquire)); }
+  bool failed() const { return broken_; }
 
  private:
   static uint64_t Pack(JournalPosition p) { return uint64_t{p.segment} << 32 | p.offset; }
@@ -133,6 +134,7 @@ class Journal {
   std::mutex mutex_;  // guards what follows, and changes of current_
   std::condition_variable synced_;
   bool syncing_ = false;
+  uint64_t waiting_ = 0;  // calls of Sync that the next sync covers
   bool directory_dirty_ = false;
   std::vector<std::shared_ptr<File>> sealed_unsynced_;
 };

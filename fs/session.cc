@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "fs/figures.h"
 #include "fs/page_dropper.h"
 #include "fs/request_board.h"
 #include "fs/session_operations.h"
@@ -61,6 +62,7 @@ class FuseSession : public Session {
                options.source),
         flags_(options.flags) {
     state_.make_room = std::move(options.make_room);
+    state_.figures = std::move(options.figures);
     state_.drop_pages = [this](uint64_t node) { pages_.Drop(node); };
     if (options.inherited) {
       Inherit(std::move(*options.inherited));
@@ -293,7 +295,12 @@ class FuseSession : public Session {
     CurrentRequest() = TranslateRequest(buffer.mem, &buffer.size, state_.agreed_flags);
     CurrentRequest().resent |= again;
     if (CurrentRequest().opcode == kInitOpcode) exchange_.SawRequest(buffer.mem, buffer.size);
+    const auto begun = std::chrono::steady_clock::now();
     fuse_session_process_buf(session_, &buffer);
+    const uint64_t took = NanosecondsSince(begun);
+    const RequestKind kind = KindOfOpcode(CurrentRequest().opcode);
+    CountRequest(kind, took);
+    if (state_.figures != nullptr) state_.figures->Count(kind, took);
   }
 
   // Does and answers what the earlier daemon did not; on the only thread that there is. Until it

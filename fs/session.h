@@ -16,6 +16,7 @@
 namespace rw {
 
 class Volume;
+class VolumeFigures;
 
 inline constexpr unsigned long kDefaultMountFlags = MS_NOSUID | MS_NODEV;
 
@@ -41,6 +42,8 @@ struct SessionOptions {
   // Told, from any thread and before the kernel knows, which instant a slot of node ids stands for;
   // nothing: none any more.
   std::function<void(uint64_t slot, std::optional<Instant> at)> on_view = {};
+  // What is asked of the mount is counted there; may be null.
+  std::shared_ptr<VolumeFigures> figures = nullptr;
   // Of an earlier daemon's mount at `mountpoint`: go on with it instead of mounting. Takes the
   // descriptors, also if it throws.
   std::optional<SessionRemains> inherited = {};

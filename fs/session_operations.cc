@@ -12,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "fs/figures.h"
 #include "fs/session_request.h"
 #include "metadata/refused.h"
 
@@ -69,7 +70,12 @@ void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
   } catch (const std::exception& failure) {
     spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, failure.what());
   }
+  CountError(error);
   fuse_reply_err(req, error);
+}
+
+void CountBytes(fuse_req_t req, RequestKind kind, uint64_t bytes) {
+  if (VolumeFigures* figures = StateOf(req).figures.get()) figures->CountBytes(kind, bytes);
 }
 
 // A node that is to be changed: what lies under `.rewind` never is.
@@ -295,6 +301,7 @@ void Read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_in
     if (buffer.size() < size) buffer.resize(size);
     const size_t count =
         node.volume->Read(node.ino, static_cast<uint64_t>(offset), {buffer.data(), size});
+    CountBytes(req, RequestKind::kRead, count);
     fuse_reply_buf(req, buffer.data(), count);
   });
 }
@@ -308,6 +315,7 @@ void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t o
                        CurrentRequest().kill_suid_sgid);
     // Newer kernels ask for this themselves afterwards, which then costs nothing more.
     if ((file->flags & O_DSYNC) != 0) node.volume->Sync();
+    CountBytes(req, RequestKind::kWrite, size);
     fuse_reply_write(req, size);
   });
   // A store into a mapping of the past was refused only now: readers must not go on seeing it.

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "fs/figures.h"
 #include "fs/session_nodes.h"
 #include "fs/writers.h"
 
@@ -28,7 +29,8 @@ struct SessionState {
   std::function<void(uint64_t node)> drop_pages;  // has the kernel forget a node's contents, soon
   std::string source;                             // for log lines
   Writers writers;
-  std::atomic<uint32_t> agreed_flags{0};  // of FUSE's INIT
+  std::shared_ptr<VolumeFigures> figures;  // may be null
+  std::atomic<uint32_t> agreed_flags{0};   // of FUSE's INIT
   // What an earlier daemon may have done without answering. Requests that are sent again are
   // answered from it; for the one thread that works while there are such.
   JournalledOperations journalled;

@@ -144,6 +144,11 @@ struct StoreHealth {
   uint64_t bytes_free = 0;
 };
 
+// Bytes of files under the data root.
+struct StoreSizes {
+  uint64_t index_bytes = 0, journal_bytes = 0, free_segment_bytes = 0;
+};
+
 class Store {
  public:
   // Opens the data root, or makes one in an empty or absent directory, and recovers what a crash
@@ -241,6 +246,7 @@ class Store {
   // For looks at what a volume was, up to now. Throws Refused(ENOENT, EIO).
   virtual std::shared_ptr<const Past> OpenPast(const std::string& name) = 0;
   virtual StoreHealth Health() = 0;
+  virtual StoreSizes Sizes() = 0;  // looks at each file
 
   // Makes everything acknowledged so far durable, on all volumes.
   virtual void SyncAll() = 0;

@@ -641,7 +641,7 @@ void StoreImpl::CollectInBackground() {
   collect_soon_ = false;
   appended_at_last_run_ = appended_bytes_.load();
   const bool short_of_space = BytesShort() > 0;
-  const CollectReport report = CollectOnce(false);
+  const CollectReport report = CollectAndCount(false);
   last_run_ns_ = SteadyNanoseconds();
   if (report.journal_bytes > 0) ballast_.Make();
   if (short_of_space && report.journal_bytes == 0)
@@ -664,7 +664,7 @@ bool StoreImpl::MakeRoom() {
   for (bool again = true; again && !collector_->stopping();) {
     try {
       collector_->RunNow([&] {
-        const CollectReport report = CollectOnce(true);
+        const CollectReport report = CollectAndCount(true);
         freed += report.journal_bytes;
         again = !report.complete;
       });
@@ -690,7 +690,7 @@ CollectReport StoreImpl::Collect() {
   for (bool again = true; again && !collector_->stopping();) {
     collector_->RunNow([&] {
       collect_soon_ = false;
-      const CollectReport report = CollectOnce(true);
+      const CollectReport report = CollectAndCount(true);
       sum.versions += report.versions;
       sum.journal_bytes += report.journal_bytes;
       sum.moved_bytes += report.moved_bytes;

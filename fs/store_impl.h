@@ -51,6 +51,7 @@ class StoreImpl : public Store {
   void Finish(const std::string& unfinished, const std::string& name) override;
   void Discard(const std::string& unfinished) override;
   StoreHealth Health() override;
+  StoreSizes Sizes() override;
   void Remove(const std::string& name) override;
   std::vector<RemovedVolume> ListRemoved() override;
   void Purge(const std::string& name) override;
@@ -136,6 +137,7 @@ class StoreImpl : public Store {
     uint64_t bytes_in_range = 0;
   };
   CollectReport CollectOnce(bool thorough);
+  CollectReport CollectAndCount(bool thorough);  // store_figures.cc
   void Advance();
   void MoveHorizon(const VolumeRecord& record, Instant now, CatalogStore::Change* change);
   Survey MakeSurvey(const VolumeRecord* replaced);

@@ -87,21 +87,4 @@ void StoreImpl::EndUnfinished(CatalogStore::Change* change) {
   }
 }
 
-StoreHealth StoreImpl::Health() {
-  StoreHealth health;
-  const std::lock_guard lock(catalog_mutex_);
-  for (const auto& [name, record] : catalog_->volumes()) {
-    for (const View::Link& link :
-         catalog_->Chain(record.timeline(), record.fixed_at.value_or(kInstantMax))) {
-      if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
-        health.broken[name] = broken->second;
-    }
-    if (!record.pressure.empty()) health.pressed[name] = record.pressure;
-  }
-  health.index_damaged = index_damaged_;
-  health.bytes_short = BytesShort();
-  health.bytes_free = FreeBytes();
-  return health;
-}
-
 }  // namespace rw

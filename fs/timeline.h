@@ -97,6 +97,8 @@ class Timeline {
   void NoteDurable() { journal_->NoteDurable(); }
   JournalPosition end() const { return journal_->end(); }
   bool pending() const { return pending_.has_value(); }
+  // A sync has failed, so that nobody knows what the disk has; it refuses everything.
+  bool failed() const { return journal_->failed(); }
 
  private:
   std::shared_ptr<const Writer> TakeWriter(Operation* operation);

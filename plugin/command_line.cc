@@ -22,6 +22,7 @@
 #include "plugin/serve.h"
 #include "plugin/settings.h"
 #include "plugin/upgrade_command.h"
+#include "plugin/watch_commands.h"
 
 namespace rw {
 namespace {
@@ -43,6 +44,8 @@ struct Arguments {
   PastRequest past;
   ExportRequest exported;
   ImportRequest imported;
+  TopRequest top;
+  std::string log_level;
   int exit_code = kExitDone;
   bool removed = false;
   bool dry_run = false;
@@ -286,6 +289,31 @@ void AddArchiveCommands(CLI::App& app, Arguments& arguments) {
   AddJson(bring, arguments);
 }
 
+void AddWatchCommands(CLI::App& app, Arguments& arguments) {
+  AddJson(AddCommand(app, arguments, "health",
+                     "Say whether all is well; exit status 0 yes, 1 no, 2 could not ask",
+                     [&arguments](const auto& socket) {
+                       arguments.exit_code = HealthCommand(socket, arguments.json);
+                     }),
+          arguments);
+  CLI::App* top = AddCommand(
+      app, arguments, "top", "Show what volumes do now: writes, syncs, how long they take",
+      [&arguments](const auto& socket) { TopCommand(socket, arguments.top, arguments.json); });
+  top->add_flag("--once", arguments.top.once,
+                "once instead of again and again; so it is with --json or without a terminal");
+  top->add_option("--interval", arguments.top.interval_seconds, "over so many seconds")
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  AddJson(top, arguments);
+  CLI::App* level = AddCommand(app, arguments, "log-level",
+                               "Change what the daemon logs, until it starts again; or show it",
+                               [&arguments](const auto& socket) {
+                                 LogLevelCommand(socket, arguments.log_level, arguments.json);
+                               });
+  level->add_option("LEVEL", arguments.log_level, "debug, info, warning or error");
+  AddJson(level, arguments);
+}
+
 void AddMountCommands(CLI::App& app, Arguments& arguments) {
   CLI::App* mount =
       AddCommand(app, arguments, "mount", "Mount a volume on a directory of this machine",
@@ -432,6 +460,7 @@ int RunCommandLine(int argc, char** argv) {
   AddForget(app, arguments);
   AddUpgrade(app, arguments);
   AddArchiveCommands(app, arguments);
+  AddWatchCommands(app, arguments);
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;
   });

@@ -20,6 +20,7 @@
 #include "plugin/request.h"
 #include "plugin/upgrade_endpoints.h"
 #include "plugin/volumes.h"
+#include "plugin/watch_endpoints.h"
 
 namespace rw {
 namespace {
@@ -150,6 +151,7 @@ const std::vector<const std::map<std::string, Handler>*>& AllHandlers() {
       &LogHandlers(),      //
       &PastHandlers(),     //
       &ForgetHandlers(),   //
+      &WatchHandlers(),    //
   };
   return *all;
 }

@@ -2,6 +2,7 @@
 // (https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4).
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace rw {
@@ -12,5 +13,8 @@ inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; c
 
 // Costs a Volumes::Status per volume. Thread-safe. A volume that goes meanwhile is left out.
 std::string MetricsText(Volumes& volumes);
+
+// How many daemons of this one's supervisor ended before it.
+uint64_t DaemonRestarts();
 
 }  // namespace rw

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -27,27 +26,17 @@
 #include "metadata/refused.h"
 #include "plugin/channel.h"
 #include "plugin/keeper.h"
+#include "plugin/log.h"
 #include "plugin/patience.h"
 #include "plugin/privileges.h"
 #include "plugin/server.h"
+#include "plugin/server_loopback.h"
 #include "plugin/supervisor.h"
 #include "plugin/trusted_directory.h"
 #include "plugin/volumes.h"
 
 namespace rw {
 namespace {
-
-void SetUpLog(const std::string& level) {
-  if (level != "debug" && level != "info" && level != "warning" && level != "error") {
-    throw Refused(EINVAL, "log level " + Quoted(level) +
-                              " refused: it must be debug, info, warning or error");
-  }
-  auto logger = spdlog::stderr_logger_mt("rewind");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
-  logger->set_level(spdlog::level::from_str(level));
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(logger);
-}
 
 void CheckFuse() {
   int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -181,6 +170,8 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
   spdlog::info("rewind {} listens on {}; opening {}", REWIND_VERSION, settings.socket,
                settings.root);
   Opening& opening = opened.emplace(settings, server, keeper, inheritance.entries);
+  const LoopbackServer loopback(ParseLoopbackAddress(settings.metrics_address),
+                                [&server] { return server.volumes(); });
   if (!WaitForEither(opening.done_fd(), end_fd)) {
     spdlog::info("told to end while opening {}", settings.root);
     EndNow(server, EXIT_SUCCESS);
@@ -209,7 +200,7 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
 }  // namespace
 
 void Serve(const ServeSettings& settings) {
-  SetUpLog(settings.log_level);
+  SetUpLog(settings.log_level, settings.log_format);
   signal(SIGPIPE, SIG_IGN);
   GiveUpPrivileges();
   if (const auto inheritance = TakeInheritance()) {
@@ -218,7 +209,11 @@ void Serve(const ServeSettings& settings) {
   }
   const bool is_check = IsCheckOfSupervision();
   std::optional<Supervision> before = TakeSupervision();
-  if (!before) CheckFuse();
+  const LoopbackAddress metrics = ParseLoopbackAddress(settings.metrics_address);
+  if (!before) {
+    CheckFuse();
+    TryToListen(metrics);
+  }
   StoreOptionsOf(settings);  // what means nothing is refused before anything is touched
   if (is_check) return;
   const int exit_code = before ? Supervise(settings, *std::move(before)) : Supervise(settings);

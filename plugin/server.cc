@@ -16,6 +16,7 @@
 #include "metadata/refused.h"
 #include "plugin/connections.h"
 #include "plugin/endpoints.h"
+#include "plugin/health.h"
 #include "plugin/metrics.h"
 #include "plugin/stream_endpoints.h"
 #include "plugin/tree_stream.h"
@@ -265,6 +266,12 @@ Server::Server(int listening, std::filesystem::path socket) : socket_(std::move(
   http_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
     response.set_content(MetricsText(WaitForVolumes()), kMetricsContentType);
   });
+  http_->Get("/health", [this](const httplib::Request&, httplib::Response& response) {
+    Volumes* known = volumes();
+    const nlohmann::json health = known == nullptr ? HealthWhileOpening() : HealthOf(*known);
+    response.status = HttpStatusOf(health);
+    response.set_content(health.dump() + "\n", "application/json");
+  });
   http_->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
     if (!response.body.empty()) return;
     std::string why = response.status == 404
@@ -313,6 +320,11 @@ Volumes& Server::WaitForVolumes() {
   std::unique_lock lock(mutex_);
   is_ready_.wait(lock, [this] { return volumes_ != nullptr; });
   return *volumes_;
+}
+
+Volumes* Server::volumes() {
+  const std::lock_guard lock(mutex_);
+  return volumes_;
 }
 
 void Server::Ready(Volumes& volumes) {

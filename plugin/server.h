@@ -36,6 +36,9 @@ class Server {
   // Requests are answered by `volumes` from now on; it must live until Stop returns.
   void Ready(Volumes& volumes);
 
+  // Null before Ready, and after Stop.
+  Volumes* volumes();
+
   // Accepts nothing more, removes the socket and waits until the requests under way are answered.
   // Must not be called while requests wait for Ready.
   void Stop();

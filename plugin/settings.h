@@ -17,6 +17,8 @@ inline constexpr char kDefaultHistoryLimit[] = "none";
 inline constexpr char kDefaultTrash[] = "24h";
 inline constexpr char kDefaultReserve[] = "auto";
 inline constexpr char kDefaultCollectRate[] = "64M";
+inline constexpr char kDefaultMetricsAddress[] = "none";
+inline constexpr char kDefaultLogFormat[] = "text";
 
 struct ServeSettings {
   std::string root = kDefaultRoot;
@@ -29,6 +31,8 @@ struct ServeSettings {
   std::string trash = kDefaultTrash;
   std::string reserve = kDefaultReserve;
   std::string collect_rate = kDefaultCollectRate;
+  std::string metrics_address = kDefaultMetricsAddress;
+  std::string log_format = kDefaultLogFormat;
 };
 
 struct Setting {
@@ -65,6 +69,11 @@ inline constexpr Setting kSettings[] = {
      "bytes per second that may be copied to free space, four times as many while more comes than "
      "goes",
      &ServeSettings::collect_rate},
+    {"--metrics-address", "REWIND_METRICS_ADDRESS", "ADDRESS", kDefaultMetricsAddress,
+     "where figures and health can be asked for by TCP, such as 127.0.0.1:9876; loopback only",
+     &ServeSettings::metrics_address},
+    {"--log-format", "REWIND_LOG_FORMAT", "FORMAT", kDefaultLogFormat,
+     "how it is logged: text, or json, one object a line", &ServeSettings::log_format},
 };
 
 // What the settings ask of the store. Throws Refused(EINVAL) for a value that means nothing.

@@ -75,6 +75,11 @@ seconds BeatPatience() {
   return seconds(number > 0 ? number : kDefaultBeatPatience);
 }
 
+uint64_t DaemonsBefore() {
+  const char* const number = std::getenv(kDaemonNumberVariable);
+  return number == nullptr ? 0 : std::strtoull(number, nullptr, 10);
+}
+
 class Supervisor {
  public:
   explicit Supervisor(const ServeSettings& settings)
@@ -179,6 +184,7 @@ class Supervisor {
       close(pair[1]);
       throw;
     }
+    setenv(kDaemonNumberVariable, std::to_string(++daemons_).c_str(), 1);
     daemon_ = fork();
     if (daemon_ == 0) {
       LetPass(inheritance);
@@ -480,6 +486,8 @@ class Supervisor {
   pid_t check_ = -1;  // the process that says whether it can take over
   Clock::time_point check_until_;
   std::optional<int> exit_code_;
+  // That were started, also by programs that were in this process before.
+  uint64_t daemons_ = DaemonsBefore();
   int failures_ = 0;  // in a row
   milliseconds delay_{0};
   Clock::time_point started_;

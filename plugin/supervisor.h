@@ -10,6 +10,9 @@
 
 namespace rw {
 
+// Tells a daemon the how-many-eth of its supervisor's it is.
+inline constexpr char kDaemonNumberVariable[] = "REWIND_DAEMON_NUMBER";
+
 // Runs the daemon (this program again, as a child) until SIGTERM or SIGINT; returns the exit code.
 // SIGHUP, or the daemon's asking for it, replaces the daemon and then this process's program by the
 // one that is at its path now. Throws Refused for what can be seen to be wrong before the daemon

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "fs/figures.h"
 #include "fs/volume.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
@@ -375,6 +376,7 @@ SessionOptions Volumes::OptionsOf(const VolumeRecord& record, const std::string&
   };
   session.make_room = [store = &store_] { return store->MakeRoom(); };
   session.flags = MountFlagsOf(record);
+  session.figures = FiguresOf(record.name);
   if (MountKeeper* keeper = options_.keeper) {
     session.on_view = [keeper, mountpoint](uint64_t slot, std::optional<Instant> at) {
       keeper->PutView(mountpoint, slot, at);

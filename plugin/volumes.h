@@ -143,6 +143,7 @@ class Volumes {
   void MakeFilled(const std::string& name, const std::map<std::string, std::string>& options,
                   const std::function<void(Volume&)>& fill);
   StoreHealth Health() { return store_.Health(); }
+  StoreSizes Sizes() { return store_.Sizes(); }
 
   // Unmounts everything, and refuses every mount from now on.
   void UnmountAll();
