@@ -112,7 +112,7 @@ TEST_F(WatchTest, RulesAndDashboardNameWhatIsThere) {
   }
 }
 
-// promtool is no package of its own; this is what it would look at first.
+// What promtool would look at first; Debian has it only with all of Prometheus.
 TEST(AlertRulesTest, AreRules) {
   std::istringstream rules(ReadSource("contrib/prometheus-alerts.yml"));
   std::vector<std::string> keys;

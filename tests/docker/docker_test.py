@@ -270,6 +270,38 @@ class ContainersTest(Case):
         docker("rm", "-f", reader)
         self.assertEqual([path for path in ENGINE.volume_mounts() if volume in path], [])
 
+    def test_the_log_says_which_container_wrote(self):
+        volume = self.volume()
+        containers = {}
+        for name in ("first", "second"):
+            container = self.keep_running(volume, f"echo text >/v/{name}; exec sleep 1000", name)
+            containers[f"/{name}"] = docker("inspect", "-f", "{{.Id}}", container).stdout.strip()
+
+        def logged():
+            lines = ENGINE.rewind("log", volume, "--json").stdout.splitlines()
+            created = [line for line in map(json.loads, lines) if line["event"] == "create"]
+            self.assertEqual({line["path"]: line.get("container") for line in created}, containers)
+        self.eventually(logged)
+
+    def test_an_archive_goes_out_and_in(self):
+        volume = self.volume()
+        self.run_in(volume, "mkdir /v/d && echo text >/v/d/file && ln -s file /v/d/link && chown -R 12:34 /v/d")
+        archive = os.path.join(ENGINE.directory, self.name("tar"))
+        self.addCleanup(os.unlink, archive)
+        ENGINE.rewind("export", volume, "-o", archive)
+        copy = self.name("copy")
+        ENGINE.rewind("import", copy, archive)
+        self.assertEqual(self.run_in(copy, "cat /v/d/link; stat -c %u:%g /v/d/file"), "text\n12:34\n")
+
+    def test_what_was_forgotten_is_gone_from_snapshots(self):
+        volume = self.volume()
+        self.run_in(volume, "echo secret >/v/key && sync")
+        snapshot = self.volume("then", snapshot_of=volume)
+        self.run_in(volume, "rm /v/key")
+        self.assertEqual(self.run_in(snapshot, "cat /v/key"), "secret\n")
+        ENGINE.rewind("forget", volume, "/key")
+        self.assertIn("No data available", self.run_in(snapshot, "cat /v/key", check=False).stderr)
+
     def test_lock_is_seen_by_the_other_container(self):
         volume = self.volume()
         holder = self.keep_running(volume, "exec flock /v/lock sleep 1000", "holder")
