@@ -108,7 +108,7 @@ TEST_F(PastCommandsTest, WhatCannotBeReadIsRefusedAndLeavesNothing) {
   EXPECT_THAT(RefusedLine({"cat", "v", "f", "--at", "10d"}), HasSubstr("before the first instant"));
   EXPECT_THAT(RefusedLine({"cat", "v", "f", "--at", "soon"}), HasSubstr("soon"));
   EXPECT_THAT(RefusedLine({"cat", "v", "f", "-o", daemon_.directory() / "no/such/out"}),
-              HasSubstr("cannot make"));
+              HasSubstr("cannot write"));
   EXPECT_THAT(RefusedLine({"cat", "nobody", "f"}), HasSubstr("nobody"));
   size_t left = 0;
   for (const auto& entry : stdfs::directory_iterator(daemon_.directory()))
