@@ -2,14 +2,19 @@
 
 #include <arpa/inet.h>
 #include <httplib.h>
+#include <netdb.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
@@ -28,6 +33,13 @@ bool IsLoopback(const std::string& host) {
   if (inet_pton(AF_INET, host.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 24) == 127;
   in6_addr six{};
   return inet_pton(AF_INET6, host.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+// The port of somebody who has just ended may be used, that of somebody who listens may not, as it
+// could with the options that httplib sets: connections would go to either.
+void ShareNothing(socket_t socket) {
+  const int yes = 1;
+  setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
 }
 
 }  // namespace
@@ -57,13 +69,26 @@ LoopbackAddress ParseLoopbackAddress(const std::string& text) {
 
 void TryToListen(const LoopbackAddress& address) {
   if (address.host.empty()) return;
-  httplib::Server server;
-  errno = 0;
-  if (server.bind_to_port(address.host, address.port)) return;
-  throw Refused(errno == 0 ? EADDRINUSE : errno,
-                "cannot listen on " + address.host + " port " + std::to_string(address.port) +
-                    " for metrics: it is taken, or not permitted; choose another "
-                    "--metrics-address");
+  // Not httplib's server: one that never listens keeps its socket, and would be sent connections.
+  addrinfo numeric{};
+  numeric.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  numeric.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  int error = EADDRNOTAVAIL;
+  if (getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &numeric, &found) ==
+      0) {
+    const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) ShareNothing(fd);
+    const bool listens =
+        fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0;
+    error = listens ? 0 : errno;
+    if (fd >= 0) close(fd);
+    freeaddrinfo(found);
+  }
+  if (error == 0) return;
+  throw Refused(error, "cannot listen on " + address.host + " port " +
+                           std::to_string(address.port) + " for metrics: " + std::strerror(error) +
+                           "; choose another --metrics-address");
 }
 
 class LoopbackServer::State {
@@ -72,10 +97,16 @@ class LoopbackServer::State {
       : address_(std::move(address)), volumes_(std::move(volumes)), thread_([this] { Run(); }) {}
   ~State() {
     {
-      const std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
       ending_ = true;
       changed_.notify_all();
-      if (server_ != nullptr) server_->stop();
+      // One that is about to listen does not hear that it is to stop.
+      while (serving_ && !server_->is_running()) {
+        lock.unlock();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        lock.lock();
+      }
+      if (serving_) server_->stop();
     }
     thread_.join();
   }
@@ -84,6 +115,7 @@ class LoopbackServer::State {
 
  private:
   void SetUp(httplib::Server* server) const {
+    server->set_socket_options(ShareNothing);
     server->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     server->set_keep_alive_max_count(1);
     server->set_read_timeout(kPatienceSeconds);
@@ -111,10 +143,11 @@ class LoopbackServer::State {
       SetUp(server_.get());
       if (server_->bind_to_port(address_.host, address_.port)) {
         spdlog::info("metrics are on http://{}:{}/metrics", address_.host, address_.port);
+        serving_ = true;
         lock.unlock();
         server_->listen_after_bind();
         lock.lock();
-        said = false;
+        serving_ = said = false;
       } else if (!said) {
         spdlog::error("metrics wait for port {} of {}, which is taken", address_.port,
                       address_.host);
@@ -129,6 +162,7 @@ class LoopbackServer::State {
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   bool ending_ = false;
+  bool serving_ = false;
   std::unique_ptr<httplib::Server> server_;
   std::thread thread_;
 };
