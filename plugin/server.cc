@@ -29,7 +29,8 @@ namespace {
 constexpr char kContentType[] = "application/vnd.docker.plugins.v1.2+json";
 // Far more than a name and options need.
 constexpr size_t kMaxBodyBytes = 1 << 20;
-// Of one answer, to a client that does not take it. Most take it before it is all written.
+// Of one answer, from its first byte on, to a client that does not take it. Most take it before it
+// is all written.
 constexpr std::chrono::seconds kWritePatience{10};
 // Of a stream, for its next piece: what is at its other end may be a person.
 constexpr std::chrono::minutes kStreamPatience{10};
@@ -62,13 +63,15 @@ class RequestStream : public httplib::Stream {
     return static_cast<ssize_t>(taken);
   }
   ssize_t write(const char* from, size_t size) override {
-    if (is_stream_) until_ = std::chrono::steady_clock::now() + kStreamPatience;
+    // How long it took until there was an answer does not count.
+    if (is_stream_ || !answering_) Wait(is_stream_ ? kStreamPatience : kWritePatience);
+    answering_ = true;
     for (size_t written = 0; written < size;) {
       if (!WaitFor(POLLOUT)) return -1;
       const ssize_t count = send(fd_, from + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (count < 0 && errno != EAGAIN && errno != EINTR) return -1;
       if (count > 0) written += static_cast<size_t>(count);
-      if (count > 0 && is_stream_) until_ = std::chrono::steady_clock::now() + kStreamPatience;
+      if (count > 0 && is_stream_) Wait(kStreamPatience);
     }
     return static_cast<ssize_t>(size);
   }
@@ -77,6 +80,8 @@ class RequestStream : public httplib::Stream {
   socket_t socket() const override { return fd_; }
 
  private:
+  void Wait(std::chrono::seconds patience) { until_ = std::chrono::steady_clock::now() + patience; }
+
   // False if it takes too long, or streams are to end.
   bool WaitFor(short event) const {
     constexpr std::chrono::milliseconds kGlance{100};
@@ -97,7 +102,7 @@ class RequestStream : public httplib::Stream {
   bool Receive() {
     request_.resize(kReceiveBytes);
     read_ = 0;
-    until_ = std::chrono::steady_clock::now() + kStreamPatience;
+    Wait(kStreamPatience);
     ssize_t count = -1;
     do {
       if (!WaitFor(POLLIN)) break;
@@ -114,7 +119,8 @@ class RequestStream : public httplib::Stream {
   size_t read_ = 0;
   const bool is_stream_, goes_on_;
   const std::atomic<bool>* const streams_end_;
-  std::chrono::steady_clock::time_point until_ = std::chrono::steady_clock::now() + kWritePatience;
+  bool answering_ = false;
+  std::chrono::steady_clock::time_point until_;
 };
 
 // What is answered in the same words whatever the state of the volumes, and so at once.

@@ -333,31 +333,50 @@ TEST_F(ServerTest, TheSocketIsForRootAlone) {
   EXPECT_EQ(status.st_mode & 07777, 0600u);
 }
 
-TEST(ServerReadinessTest, RequestsWaitForTheStoreButCapabilitiesDoNot) {
-  testing::TempDir directory;
-  stdfs::path socket = directory.path() / "s";
-  Server server(socket);
-  EXPECT_EQ(Ask(socket, "VolumeDriver.Capabilities", Json::object())["Capabilities"]["Scope"],
-            "local");
-  EXPECT_TRUE(Ask(socket, "Plugin.Activate", Json::object()).contains("Implements"));
-  auto list = std::async(std::launch::async,
-                         [&] { return Ask(socket, "VolumeDriver.List", Json::object()); });
-  EXPECT_EQ(list.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+class ServerReadinessTest : public ::testing::Test {
+ protected:
+  void BecomeReady() {
+    StoreOptions store_options;
+    store_options.root = directory_.path() / "root";
+    store_ = Store::Open(std::move(store_options));
+    VolumesOptions options;
+    options.mounts = directory_.path() / "mounts";
+    volumes_ = std::make_unique<Volumes>(*store_, std::move(options));
+    server_.Ready(*volumes_);
+  }
+  std::future<Json> AskForList() {
+    return std::async(std::launch::async,
+                      [this] { return Ask(socket_, "VolumeDriver.List", Json::object()); });
+  }
 
-  StoreOptions store_options;
-  store_options.root = directory.path() / "root";
-  std::unique_ptr<Store> store = Store::Open(std::move(store_options));
-  VolumesOptions options;
-  options.mounts = directory.path() / "mounts";
-  Volumes volumes(*store, std::move(options));
-  server.Ready(volumes);
+  testing::TempDir directory_;
+  const stdfs::path socket_ = directory_.path() / "s";
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Volumes> volumes_;
+  Server server_{socket_};
+};
+
+TEST_F(ServerReadinessTest, RequestsWaitForTheStoreButCapabilitiesDoNot) {
+  EXPECT_EQ(Ask(socket_, "VolumeDriver.Capabilities", Json::object())["Capabilities"]["Scope"],
+            "local");
+  EXPECT_TRUE(Ask(socket_, "Plugin.Activate", Json::object()).contains("Implements"));
+  auto list = AskForList();
+  EXPECT_EQ(list.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  BecomeReady();
   EXPECT_EQ(list.get()["Volumes"], Json::array());
-  server.Stop();
-  EXPECT_FALSE(stdfs::exists(socket));
-  EXPECT_THROW(Ask(socket, "VolumeDriver.List", Json::object()), Refused);
+  server_.Stop();
+  EXPECT_FALSE(stdfs::exists(socket_));
+  EXPECT_THROW(Ask(socket_, "VolumeDriver.List", Json::object()), Refused);
 }
 
-TEST(ServerReadinessTest, AServerThatListensNoMoreCanBeStopped) {
+TEST_F(ServerReadinessTest, AnAnswerThatTookLongerThanAClientHasToTakeItIsGiven) {
+  auto list = AskForList();
+  EXPECT_EQ(list.wait_for(std::chrono::seconds(11)), std::future_status::timeout);
+  BecomeReady();
+  EXPECT_EQ(list.get()["Volumes"], Json::array());
+}
+
+TEST(ServerEndTest, AServerThatListensNoMoreCanBeStopped) {
   // Nothing can be accepted from what does not listen.
   const int never_listened = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   ASSERT_GE(never_listened, 0);
