@@ -94,6 +94,10 @@ class PosixFile : public File {
     return static_cast<uint64_t>(st.st_size);
   }
 
+  void WillRead(uint64_t offset, uint64_t length) override {
+    posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+  }
+
  private:
   int fd_;
   std::string path_;

@@ -28,6 +28,8 @@ class File {
   virtual void Truncate(uint64_t bytes) = 0;
   virtual void SyncData() = 0;  // contents and size survive the machine
   virtual uint64_t Size() = 0;
+  // These bytes will be read soon: a hint, which may have no effect and never fails.
+  virtual void WillRead(uint64_t /*offset*/, uint64_t /*length*/) {}
 };
 
 class FileLayer {

@@ -167,6 +167,14 @@ void SegmentReader::Read(const Extent& extent, uint32_t from, std::span<char> ou
   }
 }
 
+void SegmentReader::WillRead(TimelineId timeline, uint32_t segment, uint64_t offset,
+                             uint64_t length) {
+  try {
+    Find(timeline, segment)->file->WillRead(offset, length);
+  } catch (const Refused&) {  // whoever reads it will say so
+  }
+}
+
 void SegmentReader::Forget(TimelineId timeline) {
   const std::lock_guard lock(mutex_);
   for (auto it = open_.lower_bound({timeline, 0});

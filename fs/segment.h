@@ -80,6 +80,9 @@ class SegmentReader {
   // SegmentGone if there is no such segment.
   void Read(const Extent& extent, uint32_t from, std::span<char> out);
 
+  // These bytes of a segment's file will be read soon. A hint; does nothing if there is none.
+  void WillRead(TimelineId timeline, uint32_t segment, uint64_t offset, uint64_t length);
+
   // Closes what is open of a timeline, before its files are removed.
   void Forget(TimelineId timeline);
   void Forget(TimelineId timeline, uint32_t segment);

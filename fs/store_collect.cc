@@ -25,9 +25,13 @@ constexpr uint64_t kRunEveryPart = 20;
 constexpr uint64_t kRunEveryNs = 600'000'000'000;
 // Segments are cleaned when this part of what is kept lies dead in them, until half of it does.
 constexpr uint64_t kDeadPart = 20;
+// More than this part, and the run is in haste until a later one finds less.
+constexpr uint64_t kMuchDeadPart = 10;
 // Copying more than this part of a segment to free it does not pay.
 constexpr uint64_t kMaxLivePercent = 87;
 constexpr uint64_t kMaxMovedBytesPerRun = 512 << 20;
+// Reading so much that is not needed takes less than another request to the disk.
+constexpr uint64_t kPrefetchedGap = 32 << 10;
 // Freed segments that wait to be used again.
 constexpr uint64_t kPoolPart = 32;  // of what is kept
 constexpr uint64_t kMaxPoolSegments = 8;
@@ -215,12 +219,16 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
       (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
     }
   }
+  uint64_t dead_bytes = 0;
+  for (const Candidate& candidate : survey.candidates) dead_bytes += candidate.dead_bytes();
+  much_is_dead_ = dead_bytes > kept_bytes / kMuchDeadPart;
   report.journal_bytes += Free(survey, dead);
   const bool resumed = !victims.empty();
   const std::vector<Candidate> chosen = ChooseVictims(rest, kept_bytes, thorough);
   victims.insert(victims.end(), chosen.begin(), chosen.end());
   if (!victims.empty()) {
     std::vector<Candidate> emptied;
+    if (!Prefetch(survey.live, victims)) return report;
     report.moved_bytes = MoveOut(victims, resumed, &emptied);
     report.journal_bytes += Free(survey, emptied);
   }
@@ -321,6 +329,22 @@ void StoreImpl::DateHeld() {
   } catch (const Refused& refused) {
     spdlog::error("segments stay held: {}", refused.what());
   }
+}
+
+// They are read in the order of the files they belong to, which is none in the segments: what the
+// kernel has forgotten of them would be read one frame at a time, and waited for each time.
+bool StoreImpl::Prefetch(const LiveMap& live, const std::vector<Candidate>& victims) {
+  for (const Candidate& victim : victims) {
+    bool go_on = true;
+    live.ForEachLive(victim.timeline, victim.segment, kPrefetchedGap,
+                     [&](uint64_t offset, uint64_t bytes) {
+                       go_on = go_on && GoOn();
+                       if (go_on)
+                         segments_->WillRead(victim.timeline, victim.segment, offset, bytes);
+                     });
+    if (!go_on) return false;
+  }
+  return true;
 }
 
 uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
@@ -590,7 +614,7 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 
 bool StoreImpl::GoOn() {
   const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
-  return collector_->GoOn(appended_bytes_ - appended_at_last_run_ > enough);
+  return collector_->GoOn(much_is_dead_ || appended_bytes_ - appended_at_last_run_ > enough);
 }
 
 bool StoreImpl::CollectionIsDue() {

@@ -148,6 +148,7 @@ class StoreImpl : public Store {
   std::set<MoveWatch::SegmentKey> FindEmptying();
   std::set<MoveWatch::SegmentKey> FindHeld(const Survey& survey);
   void DateHeld();
+  bool Prefetch(const LiveMap& live, const std::vector<Candidate>& victims);
   uint64_t MoveOut(const std::vector<Candidate>& victims, bool hold,
                    std::vector<Candidate>* emptied);
   uint64_t Free(const Survey& survey, const std::vector<Candidate>& freed);
@@ -273,6 +274,7 @@ class StoreImpl : public Store {
   // When (by a steady clock) segments leave their ranges, and their bytes; as of the last run.
   std::vector<std::pair<uint64_t, uint64_t>> expiring_;
   std::atomic<uint64_t> kept_bytes_{0};
+  std::atomic<bool> much_is_dead_{false};
   uint64_t catalog_bytes_ = 0;  // of its journal after it was last trimmed
   std::atomic<uint64_t> appended_at_last_run_{0};
   std::atomic<uint64_t> last_run_ns_{0};  // of a steady clock

@@ -31,4 +31,21 @@ uint64_t LiveMap::LiveBytes(TimelineId timeline, uint32_t segment) const {
   return found == segments_.end() ? 0 : found->second.count * kStepBytes;
 }
 
+void LiveMap::ForEachLive(TimelineId timeline, uint32_t segment, uint64_t gap,
+                          const std::function<void(uint64_t offset, uint64_t bytes)>& fn) const {
+  const auto found = segments_.find(Key(timeline, segment));
+  if (found == segments_.end()) return;
+  const std::vector<bool>& marked = found->second.marked;
+  const uint64_t between = std::max<uint64_t>(1, gap / kStepBytes);
+  for (size_t begin = 0; begin < marked.size(); ++begin) {
+    if (!marked[begin]) continue;
+    size_t end = begin + 1;  // after the last that is marked
+    for (size_t step = end; step < marked.size() && step - end < between; ++step) {
+      if (marked[step]) end = step + 1;
+    }
+    fn(begin * kStepBytes, (end - begin) * kStepBytes);
+    begin = end;
+  }
+}
+
 }  // namespace rw

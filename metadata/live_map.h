@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
@@ -19,6 +20,10 @@ class LiveMap {
   void Mark(const Extent& extent);
   // Of a watched segment, rounded up to steps: 0 if and only if nothing in it was marked.
   uint64_t LiveBytes(TimelineId timeline, uint32_t segment) const;
+  // What is marked of a watched segment, in order: where, and how many bytes. Parts that lie nearer
+  // to each other than `gap` bytes count as one.
+  void ForEachLive(TimelineId timeline, uint32_t segment, uint64_t gap,
+                   const std::function<void(uint64_t offset, uint64_t bytes)>& fn) const;
 
  private:
   struct Steps {

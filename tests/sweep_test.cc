@@ -311,6 +311,38 @@ TEST_P(SweepTest, KeepsExactlyWhatIsKept) {
   EXPECT_EQ(dropped, 0u);
 }
 
+TEST(LiveMapTest, PartsThatAreNearCountAsOne) {
+  constexpr uint64_t kStep = LiveMap::kStepBytes;
+  constexpr size_t kSteps = 200;
+  testing::Random random(testing::NumberFromEnvironment("REWIND_SEED", 1));
+  for (int round = 0; round < 200; ++round) {
+    LiveMap live;
+    live.Watch(1, 1, kSteps * kStep);
+    std::vector<bool> marked(kSteps);
+    for (uint64_t i = random.Below(60); i > 0; --i) {
+      const auto step = static_cast<uint32_t>(random.Below(kSteps));
+      marked[step] = true;
+      Extent extent{};
+      extent.timeline = extent.segment = 1;
+      extent.frame_position = static_cast<uint32_t>(step * kStep);
+      extent.length = 100;
+      live.Mark(extent);
+    }
+    const uint64_t gap = random.Below(6) * kStep;
+    std::vector<bool> told(kSteps);
+    uint64_t last_end = 0;
+    live.ForEachLive(1, 1, gap, [&](uint64_t offset, uint64_t bytes) {
+      EXPECT_TRUE(last_end == 0 || offset - last_end >= std::max(gap, kStep));
+      last_end = offset + bytes;
+      EXPECT_TRUE(marked[offset / kStep] && marked[last_end / kStep - 1]);
+      for (uint64_t at = offset; at < last_end; at += kStep) told[at / kStep] = true;
+    });
+    for (size_t step = 0; step < kSteps; ++step) {
+      EXPECT_TRUE(told[step] || !marked[step]) << step;
+    }
+  }
+}
+
 std::vector<uint64_t> Seeds() {
   std::vector<uint64_t> seeds = {1, 2, 3, 4};
   seeds.push_back(testing::NumberFromEnvironment("REWIND_SEED", std::random_device{}()));
