@@ -177,6 +177,15 @@ class Store {
   virtual void Finish(const std::string& unfinished, const std::string& name) = 0;
   virtual void Discard(const std::string& unfinished) = 0;
 
+  // Puts all of the volumes back to what they were at `at`, or none of them; durable when it
+  // returns. Returns the instant just before it, one for all. If the label is not empty, it becomes
+  // a mark of that instant, so that what they were is kept. Throws Refused as Create does for a
+  // rollback, and as SetMark does for a label.
+  virtual Instant RollBackAll(const std::vector<std::string>& volumes, Instant at,
+                              const std::string& label, const std::string& note) = 0;
+  // Throws what RollBackAll would, but for open heads; changes nothing.
+  virtual void CheckRollBack(const std::vector<std::string>& volumes, Instant at) = 0;
+
   // Removes the name. Clones, snapshot volumes made of it, and fixed views that are open keep
   // showing what they showed. For as long as its `trash` says, it can still be named as a source of
   // clones and snapshot volumes, unless another volume has the name; of several removed volumes of
@@ -225,6 +234,10 @@ class Store {
   // one instant only), ERANGE.
   virtual Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                           const std::string& note, std::optional<Instant> at) = 0;
+  // The same for an instant at which each of the volumes was kept still, and by what: a line of
+  // text by volume.
+  virtual void SetConsistentMark(const std::map<std::string, std::string>& volumes,
+                                 const std::string& label, const std::string& note, Instant at) = 0;
   virtual void RemoveMark(const std::string& volume, const std::string& label) = 0;  // ENOENT
   virtual std::vector<Mark> Marks(const std::string& volume) = 0;  // oldest instant first
   // What a time in text means for the volume: as ParseTime, or a label of one of its marks. Throws

@@ -108,6 +108,27 @@ Totals StoreImpl::TotalsAt(TimelineId timeline, Instant at) {
 
 Instant StoreImpl::SetMark(const std::vector<std::string>& volumes, const std::string& label,
                            const std::string& note, std::optional<Instant> at) {
+  std::map<std::string, std::string> marked;
+  for (const std::string& name : volumes) marked[name] = "";
+  return PutMarks(marked, label, note, at);
+}
+
+void StoreImpl::SetConsistentMark(const std::map<std::string, std::string>& volumes,
+                                  const std::string& label, const std::string& note, Instant at) {
+  PutMarks(volumes, label, note, at);
+}
+
+void StoreImpl::NeedNoMark(const VolumeRecord& record, const std::string& label) {
+  const auto& marks = catalog_->Marks(record.id);
+  if (const auto found = marks.find(label); found != marks.end()) {
+    throw Refused(EEXIST, "volume " + record.name + " has a mark " + Quoted(label) + " at " +
+                              FormatInstant(found->second.at) + "; remove it first");
+  }
+}
+
+Instant StoreImpl::PutMarks(const std::map<std::string, std::string>& volumes,
+                            const std::string& label, const std::string& note,
+                            std::optional<Instant> at) {
   CheckLabel(label);
   if (volumes.empty()) throw Refused(EINVAL, "a mark needs a volume");
   const std::lock_guard lock(catalog_mutex_);
@@ -115,20 +136,16 @@ Instant StoreImpl::SetMark(const std::vector<std::string>& volumes, const std::s
   const Instant instant = at.value_or(made);
   CatalogStore::Change change;
   std::vector<Place> places;
-  for (const std::string& name : std::set<std::string>(volumes.begin(), volumes.end())) {
+  for (const auto& [name, consistent] : volumes) {
     const VolumeRecord& record = catalog_->Need(name);
     if (!record.writable()) {
       throw Refused(EROFS, "cannot mark " + name +
                                ": it is a snapshot volume, which shows one "
                                "instant; mark the volume that it was made of");
     }
-    const auto& marks = catalog_->Marks(record.id);
-    if (const auto found = marks.find(label); found != marks.end()) {
-      throw Refused(EEXIST, "volume " + name + " has a mark " + Quoted(label) + " at " +
-                                FormatInstant(found->second.at) + "; remove it first");
-    }
+    NeedNoMark(record, label);
     places.push_back(Resolve(record, instant));
-    change.put_marks.push_back({record.id, label, instant, made, note});
+    change.put_marks.push_back({record.id, label, instant, made, note, consistent});
   }
   for (const Place& place : places) SyncPlace(place);
   catalog_->Commit(change);

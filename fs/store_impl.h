@@ -1,6 +1,6 @@
 // The store's implementation, in five files: store.cc (its life, heads and views), store_create.cc
-// (what makes and ends volumes), store_history.cc (instants, marks, what is known of a volume) and
-// store_collect.cc (what is no longer kept goes).
+// (what makes and ends volumes; store_rollback.cc for several at once), store_history.cc (instants,
+// marks, what is known of a volume) and store_collect.cc (what is no longer kept goes).
 #pragma once
 
 #include <algorithm>
@@ -66,6 +66,11 @@ class StoreImpl : public Store {
   CheckReport Check(const CheckOptions& options) override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
+  void SetConsistentMark(const std::map<std::string, std::string>& volumes,
+                         const std::string& label, const std::string& note, Instant at) override;
+  Instant RollBackAll(const std::vector<std::string>& volumes, Instant at, const std::string& label,
+                      const std::string& note) override;
+  void CheckRollBack(const std::vector<std::string>& volumes, Instant at) override;
   void RemoveMark(const std::string& volume, const std::string& label) override;
   std::vector<Mark> Marks(const std::string& volume) override;
   Instant InstantOf(const std::string& volume, std::string_view time) override;
@@ -196,6 +201,11 @@ class StoreImpl : public Store {
   Totals TotalsAt(TimelineId timeline, Instant at);
   std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
   const Mark& NeedMark(const VolumeRecord& record, const std::string& label);
+  void NeedNoMark(const VolumeRecord& record, const std::string& label);
+  // What a rollback of each starts from.
+  std::vector<Place> ResolveRollBack(const std::set<std::string>& volumes, Instant at);
+  Instant PutMarks(const std::map<std::string, std::string>& volumes, const std::string& label,
+                   const std::string& note, std::optional<Instant> at);
   void MakeEmpty(const CreateRequest& request, VolumeRecord record);
   void MakeClone(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   void MakeSnapshot(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);

@@ -105,6 +105,7 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
 std::string Mark::Encode() const {
   json out = {{"volume", volume}, {"label", label}, {"at", at.ns}, {"made", made.ns}};
   if (!note.empty()) out["note"] = note;
+  if (!consistent.empty()) out["consistent"] = consistent;
   return out.dump();
 }
 
@@ -116,6 +117,7 @@ Mark Mark::Decode(std::string_view text) {
     mark.at.ns = in.at("at");
     mark.made.ns = in.at("made");
     mark.note = in.value("note", "");
+    mark.consistent = in.value("consistent", "");
     return mark;
   });
 }

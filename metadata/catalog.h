@@ -66,6 +66,8 @@ struct Mark {
   Instant at;
   Instant made;  // when it was given the name
   std::string note;
+  // What kept the programs that use the volume still then, such as "paused: web"; empty: nothing.
+  std::string consistent;
 
   std::string Encode() const;
   static Mark Decode(std::string_view json);

@@ -16,6 +16,7 @@
 #include "plugin/history_endpoints.h"
 #include "plugin/log_endpoints.h"
 #include "plugin/metrics.h"
+#include "plugin/operate_endpoints.h"
 #include "plugin/past_endpoints.h"
 #include "plugin/request.h"
 #include "plugin/upgrade_endpoints.h"
@@ -152,6 +153,7 @@ const std::vector<const std::map<std::string, Handler>*>& AllHandlers() {
       &PastHandlers(),     //
       &ForgetHandlers(),   //
       &WatchHandlers(),    //
+      &OperateHandlers(),  //
   };
   return *all;
 }

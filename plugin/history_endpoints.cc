@@ -82,6 +82,7 @@ Json ListMarks(Volumes& volumes, const Json& request) {
                     {"at", FormatInstant(mark.at)},
                     {"made", FormatInstant(mark.made)},
                     {"note", mark.note}});
+    if (!mark.consistent.empty()) list.back()["consistent"] = mark.consistent;
   }
   return {{"Marks", list}};
 }

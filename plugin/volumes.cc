@@ -558,6 +558,94 @@ Instant Volumes::SetMark(const std::vector<std::string>& names, const std::strin
   return store_.SetMark(names, label, note, instant);
 }
 
+void Volumes::SetConsistentMark(const std::map<std::string, std::string>& volumes,
+                                const std::string& label, const std::string& note, Instant at) {
+  CheckNote(note);
+  for (const auto& [name, how] : volumes) CheckNote(how);
+  store_.SetConsistentMark(volumes, label, note, at);
+}
+
+void Volumes::CheckMark(const std::vector<std::string>& names, const std::string& label,
+                        const std::string& note) {
+  CheckLabel(label);
+  CheckNote(note);
+  for (const std::string& name : names) {
+    const std::optional<VolumeRecord> record = store_.Find(name);
+    if (!record) RefuseUnknown(name);
+    if (!record->writable())
+      throw Refused(EROFS, "cannot mark " + name + ": it is a snapshot volume");
+    for (const Mark& mark : store_.Marks(name)) {
+      if (mark.label != label) continue;
+      throw Refused(EEXIST, "volume " + name + " has a mark " + Quoted(label) + " at " +
+                                FormatInstant(mark.at) + "; remove it first");
+    }
+  }
+}
+
+std::map<std::string, int> Volumes::HeadHoldersOf(const Entry& entry) {
+  const auto head = entry.mounted.find(kInstantMax);
+  if (head == entry.mounted.end()) return {};
+  return head->second.counts;
+}
+
+std::map<std::string, int> Volumes::HeadHolders(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return {};
+  return HeadHoldersOf(*found->second);
+}
+
+Instant Volumes::RollBackAll(const std::vector<std::string>& names, Instant at,
+                             const std::string& label, const std::string& note) {
+  CheckNote(note);
+  // In the order of their names: nobody waits for one whose holder waits for another.
+  std::map<std::string, std::unique_ptr<Work>> works;
+  for (const std::string& name : std::set<std::string>(names.begin(), names.end()))
+    works[name] = std::make_unique<Work>(*this, name);
+  for (const auto& [name, work] : works) {
+    std::vector<MountHolder> holders = HoldersOf(work->entry());
+    std::erase_if(holders, [](const MountHolder& holder) { return holder.at.has_value(); });
+    if (holders.empty()) continue;
+    throw Refused(EBUSY, "cannot roll back " + name + ": mounted by " + Describe(holders, name));
+  }
+  return store_.RollBackAll(names, at, label, note);
+}
+
+Instant Volumes::InstantOfAll(const std::vector<std::string>& names, const std::string& time) {
+  std::string first;
+  std::optional<Instant> marked;
+  for (const std::string& name : names) {
+    if (!store_.Find(name)) RefuseUnknown(name);
+    for (const Mark& mark : store_.Marks(name)) {
+      if (mark.label != time) continue;
+      if (marked && *marked != mark.at) {
+        throw Refused(EINVAL, "mark " + Quoted(time) + " is " + FormatInstant(*marked) + " of " +
+                                  first + ", but " + FormatInstant(mark.at) + " of " + name +
+                                  "; give a time that is one for all");
+      }
+      if (!marked) first = name;
+      marked = mark.at;
+    }
+  }
+  if (marked) return *marked;
+  if (names.empty()) throw Refused(EINVAL, "a volume is needed");
+  return InstantOf(names.front(), time);
+}
+
+Instant Volumes::InstantHeldAtMost(const std::map<std::string, int>& volumes) {
+  std::vector<std::unique_ptr<Work>> works;  // nobody can mount meanwhile
+  for (const auto& [name, most] : volumes) {
+    if (!store_.Find(name)) RefuseUnknown(name);
+    works.push_back(std::make_unique<Work>(*this, name));
+    int held = 0;
+    for (const auto& [id, count] : HeadHoldersOf(works.back()->entry())) held += count;
+    if (held <= most) continue;
+    throw Refused(EBUSY, name + " is mounted " + std::to_string(held) + " times, not " +
+                             std::to_string(most) + ": somebody has just begun to use it");
+  }
+  return store_.Now();
+}
+
 std::string Volumes::SimilarMarks(const std::string& volume, std::string_view label) {
   if (!store_.Find(volume)) return "";
   std::vector<std::string> labels;

@@ -124,6 +124,21 @@ class Volumes {
   // be one line that a terminal can show.
   Instant SetMark(const std::vector<std::string>& names, const std::string& label,
                   const std::string& note, const std::optional<std::string>& at);
+  // As Store::SetConsistentMark.
+  void SetConsistentMark(const std::map<std::string, std::string>& volumes,
+                         const std::string& label, const std::string& note, Instant at);
+  // Throws what SetMark would.
+  void CheckMark(const std::vector<std::string>& names, const std::string& label,
+                 const std::string& note);
+  // As Store::RollBackAll. Throws Refused(EBUSY), naming who holds it, if one is mounted.
+  Instant RollBackAll(const std::vector<std::string>& names, Instant at, const std::string& label,
+                      const std::string& note);
+  // What a time means for several volumes: a mark must mean the same for all that have it.
+  Instant InstantOfAll(const std::vector<std::string>& names, const std::string& time);
+  // How often who has mounted the volume itself, not what it was at an instant.
+  std::map<std::string, int> HeadHolders(const std::string& name);
+  // An instant at which no volume was held more often than is said of it. Throws Refused(EBUSY).
+  Instant InstantHeldAtMost(const std::map<std::string, int>& volumes);
   // As Store::RemoveMark; the refusal names marks that are similar.
   void RemoveMark(const std::string& name, const std::string& label);
   std::vector<Mark> Marks(const std::string& name) { return store_.Marks(name); }
@@ -198,6 +213,7 @@ class Volumes {
   bool WasJustRemoved(const std::string& name);
   void ForgetRemovals();
   std::vector<MountHolder> HoldersOf(const Entry& entry) const;
+  static std::map<std::string, int> HeadHoldersOf(const Entry& entry);
 
   Store& store_;
   const VolumesOptions options_;
