@@ -1,6 +1,6 @@
 #include "plugin/client.h"
 
-#include <httplib.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -10,34 +10,12 @@
 
 #include "metadata/refused.h"
 #include "plugin/settings.h"
-#include "plugin/unix_socket.h"
+#include "plugin/unix_client.h"
 
 namespace rw {
 namespace {
 
 namespace stdfs = std::filesystem;
-
-class UnixClient : public httplib::ClientImpl {
- public:
-  explicit UnixClient(stdfs::path socket)
-      : httplib::ClientImpl("localhost", 80), path_(std::move(socket)) {}
-  int connect_error() const { return connect_error_; }
-
- private:
-  bool create_and_connect_socket(Socket& socket, httplib::Error& error) override {
-    int fd = ConnectTo(path_);
-    if (fd < 0) {
-      connect_error_ = errno;
-      error = httplib::Error::Connection;
-      return false;
-    }
-    socket.sock = fd;
-    return true;
-  }
-
-  const stdfs::path path_;
-  int connect_error_ = 0;
-};
 
 bool Listens(const stdfs::path& socket) {
   int fd = ConnectTo(socket);

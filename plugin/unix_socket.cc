@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -72,7 +73,7 @@ int ListenOn(const std::filesystem::path& path) {
   return fd;
 }
 
-int ConnectTo(const std::filesystem::path& path) {
+int ConnectTo(const std::filesystem::path& path, int timeout_seconds) {
   sockaddr_un address;
   if (!MakeAddress(path, address)) {
     errno = ENAMETOOLONG;
@@ -80,6 +81,8 @@ int ConnectTo(const std::filesystem::path& path) {
   }
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
+  const timeval limit{timeout_seconds, 0};
+  if (timeout_seconds > 0) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     int error = errno;
     close(fd);

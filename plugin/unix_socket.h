@@ -11,7 +11,8 @@ namespace rw {
 // does of its directory.
 int ListenOn(const std::filesystem::path& path);
 
-// Connects to the socket at `path`; -1 with errno set if that fails.
-int ConnectTo(const std::filesystem::path& path);
+// Connects to the socket at `path`; -1 with errno set if that fails. Waits at most so long for who
+// listens there but takes nobody; 0: as long as it takes.
+int ConnectTo(const std::filesystem::path& path, int timeout_seconds = 0);
 
 }  // namespace rw

@@ -68,7 +68,7 @@ TEST(IncludesTest, PointOneWay) {
 TEST(IncludesTest, LibrariesHaveFewUsers) {
   ExpectUsers("fuse", {"fs/session"});
   ExpectUsers("rocksdb/", {"metadata/index"});
-  ExpectUsers("httplib", {"plugin/server", "plugin/client"});
+  ExpectUsers("httplib", {"plugin/server", "plugin/unix_client"});
   ExpectUsers("CLI/", {"plugin/command_line"});
 }
 
