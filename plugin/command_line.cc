@@ -13,12 +13,14 @@
 #include "plugin/check_command.h"
 #include "plugin/client.h"
 #include "plugin/commands.h"
+#include "plugin/consistent_mark.h"
 #include "plugin/forget_command.h"
 #include "plugin/history_commands.h"
 #include "plugin/log_command.h"
 #include "plugin/mount_command.h"
 #include "plugin/options.h"
 #include "plugin/past_commands.h"
+#include "plugin/rollback_command.h"
 #include "plugin/serve.h"
 #include "plugin/settings.h"
 #include "plugin/upgrade_command.h"
@@ -45,6 +47,7 @@ struct Arguments {
   ExportRequest exported;
   ImportRequest imported;
   TopRequest top;
+  RollbackRequest rollback;
   std::string log_level;
   int exit_code = kExitDone;
   bool removed = false;
@@ -161,6 +164,44 @@ void AddRetentionCommands(CLI::App& app, Arguments& arguments) {
           arguments);
 }
 
+// For what concerns containers.
+void AddProject(CLI::App* command, std::string* project, std::string* engine_socket) {
+  command->add_option("--project", *project, "the volumes of a Compose project")
+      ->type_name("PROJECT");
+  command
+      ->add_option("--docker-socket", *engine_socket,
+                   "the Docker engine's (default: DOCKER_HOST, or /var/run/docker.sock)")
+      ->type_name("PATH");
+}
+
+void AddRollback(CLI::App& app, Arguments& arguments) {
+  RollbackRequest& request = arguments.rollback;
+  CLI::App* rollback =
+      AddCommand(app, arguments, "rollback", "Put volumes back to what they were at one instant",
+                 [&arguments](const auto& socket) {
+                   RollbackRequest& asked = arguments.rollback;
+                   if (asked.names.empty() && asked.project.empty())
+                     throw CLI::ValidationError("rewind rollback takes volumes, or --project");
+                   asked.json = arguments.json;
+                   RollbackCommand(socket, asked);
+                 });
+  rollback->add_option("NAME...", request.names, "the volumes");
+  rollback
+      ->add_option("--at", request.at, "the instant: " + std::string(kTimeSyntax) + "; or a mark")
+      ->required()
+      ->type_name("TIME");
+  AddProject(rollback, &request.project, &request.engine_socket);
+  rollback->add_flag("--restart", request.restart,
+                     "stop the containers that use them, and start them again afterwards");
+  rollback
+      ->add_option("--timeout", request.timeout,
+                   "what each container gets to stop (default: its own time), and to become "
+                   "healthy (default: 60s)")
+      ->type_name("DURATION");
+  rollback->add_flag("--dry-run", request.dry_run, "print what would be done, and do nothing");
+  AddJson(rollback, arguments);
+}
+
 void AddMarkCommands(CLI::App& app, Arguments& arguments) {
   const std::string times = std::string(kTimeSyntax) + "; or a mark";
   CLI::App* mark = AddCommand(app, arguments, "mark", "Give an instant of volumes a name",
@@ -168,18 +209,30 @@ void AddMarkCommands(CLI::App& app, Arguments& arguments) {
                                 MarkRequest& request = arguments.mark;
                                 request.label = request.names.back();
                                 request.names.pop_back();
-                                if (request.all != request.names.empty()) {
+                                const int groups = (request.all ? 1 : 0) +
+                                                   (request.project.empty() ? 0 : 1) +
+                                                   (request.names.empty() ? 0 : 1);
+                                if (groups != 1) {
                                   throw CLI::ValidationError(
-                                      "rewind mark takes the volumes and a LABEL, or --all and a "
-                                      "LABEL");
+                                      "rewind mark takes the volumes and a LABEL, or --all or "
+                                      "--project and a LABEL");
                                 }
                                 request.at = arguments.at;
-                                MarkCommand(socket, request, arguments.json);
+                                RunMarkCommand(socket, request, arguments.json);
                               });
   mark->add_option("NAME... LABEL", arguments.mark.names, "the volumes, then the name")->required();
   mark->add_flag("--all", arguments.mark.all,
                  "all volumes, at one instant; then only LABEL follows");
   mark->add_option("--note", arguments.mark.note, "a line to remember it by")->type_name("TEXT");
+  AddProject(mark, &arguments.mark.project, &arguments.mark.engine_socket);
+  CLI::Option* consistent = mark->add_flag(
+      "--consistent", arguments.mark.consistent,
+      "while the containers that use the volumes are still: by the commands in their labels "
+      "rewind.pre-mark and rewind.post-mark, or paused");
+  mark->add_option("--timeout", arguments.mark.timeout,
+                   "give up after so long (default: 30s), and release them")
+      ->type_name("DURATION")
+      ->needs(consistent);
   mark->add_option("--at", arguments.at, "the instant (default: now): " + times)->type_name("TIME");
   AddJson(mark, arguments);
   CLI::App* marks = AddCommand(
@@ -452,6 +505,7 @@ int RunCommandLine(int argc, char** argv) {
   AddVolumeCommands(app, arguments);
   AddRetentionCommands(app, arguments);
   AddMarkCommands(app, arguments);
+  AddRollback(app, arguments);
   AddMountCommands(app, arguments);
   AddLogCommands(app, arguments);
   AddPastCommands(app, arguments);

@@ -144,9 +144,11 @@ void MarksCommand(const std::filesystem::path& socket, const std::string& name, 
     PrintJson(marks);
     return;
   }
-  std::vector<std::vector<std::string>> rows = {{"LABEL", "AT", "NOTE"}};
-  for (const Json& mark : marks)
-    rows.push_back({ToText(mark["label"]), ToText(mark["at"]), ToText(mark["note"])});
+  std::vector<std::vector<std::string>> rows = {{"LABEL", "AT", "CONSISTENT", "NOTE"}};
+  for (const Json& mark : marks) {
+    rows.push_back({ToText(mark["label"]), ToText(mark["at"]), mark.value("consistent", "no"),
+                    ToText(mark["note"])});
+  }
   PrintTable(rows);
 }
 

@@ -29,7 +29,9 @@ struct MarkRequest {
   bool all = false;
   std::string label;
   std::string note;
-  std::string at;  // empty: now
+  std::string at;           // empty: now
+  bool consistent = false;  // the rest is of such marks
+  std::string project, timeout, engine_socket;
 };
 void MarkCommand(const std::filesystem::path& socket, const MarkRequest& request, bool json);
 void MarksCommand(const std::filesystem::path& socket, const std::string& name, bool json);

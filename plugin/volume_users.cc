@@ -174,6 +174,7 @@ std::string Joined(const std::vector<std::string>& texts) {
 
 std::string NamesOf(const std::vector<Container>& containers) {
   std::vector<std::string> names;
+  names.reserve(containers.size());
   for (const Container& container : containers) names.push_back(container.name);
   return Joined(names);
 }
