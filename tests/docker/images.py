@@ -1,6 +1,8 @@
 """Images for tests, made of this machine's busybox: nothing is pulled."""
 
+import glob
 import io
+import os
 import subprocess
 import tarfile
 
@@ -38,31 +40,47 @@ def _add(archive, path, kind, mode, uid, gid, contents, xattrs):
         archive.addfile(info)
 
 
-def _base(archive):
+def _with_libraries(*programs):
+    """These files of this machine and what the loader needs for them."""
+    needed = set(programs)
+    for program in programs:
+        listed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+        needed |= {word for word in listed.split() if word.startswith("/")}
+    return sorted(needed)
+
+
+def _copied(paths):
+    """Entries for files of this machine."""
+    for path in paths:
+        with open(path, "rb") as file:
+            yield path.lstrip("/"), "file", 0o755, 0, 0, file.read(), {}
+
+
+def _tree(directory, leave_out):
+    """All files below a directory of this machine but those whose names begin so; what symlinks lead to."""
+    for parent, _, names in os.walk(directory, followlinks=True):
+        yield from _copied(os.path.join(parent, name) for name in sorted(names) if not name.startswith(leave_out))
+
+
+def _base():
     with open(BUSYBOX, "rb") as busybox:
-        _add(archive, "bin", "dir", 0o755, 0, 0, None, {})
-        _add(archive, "bin/busybox", "file", 0o755, 0, 0, busybox.read(), {})
+        yield "bin", "dir", 0o755, 0, 0, None, {}
+        yield "bin/busybox", "file", 0o755, 0, 0, busybox.read(), {}
     for applet in subprocess.run([BUSYBOX, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split():
         if applet != "busybox":
-            _add(archive, "bin/" + applet, "symlink", 0o777, 0, 0, "busybox", {})
+            yield "bin/" + applet, "symlink", 0o777, 0, 0, "busybox", {}
     # What this busybox does not have.
-    needed = set()
-    for program in ("/usr/bin/flock", "/usr/bin/perl"):
-        listed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
-        needed |= {program, *(word for word in listed.split() if word.startswith("/"))}
-    for path in sorted(needed):
-        with open(path, "rb") as file:
-            _add(archive, path[1:], "file", 0o755, 0, 0, file.read(), {})
-    _add(archive, "tmp", "dir", 0o1777, 0, 0, None, {})
-    _add(archive, "etc", "dir", 0o755, 0, 0, None, {})
-    _add(archive, "etc/passwd", "file", 0o644, 0, 0, b"root:x:0:0:root:/:/bin/sh\n", {})
+    yield from _copied(_with_libraries("/usr/bin/flock", "/usr/bin/perl"))
+    yield "tmp", "dir", 0o1777, 0, 0, None, {}
+    yield "etc", "dir", 0o755, 0, 0, None, {}
+    yield "etc/passwd", "file", 0o644, 0, 0, b"root:x:0:0:root:/:/bin/sh\n", {}
 
 
 def _import(engine, name, entries):
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        _base(archive)
-        for entry in entries:
+        # The engine refuses an archive that has a path twice.
+        for entry in {entry[0]: entry for entry in (*_base(), *entries)}.values():
             _add(archive, *entry)
     engine.docker("import", "-", name, input=tar.getvalue(), text=False)
 
@@ -71,3 +89,26 @@ def make(engine):
     """`box`: busybox; `seeded`: the same with SEED."""
     _import(engine, "box", [])
     _import(engine, "seeded", SEED)
+
+
+# The user of `postgres` and `redis`.
+SERVER_USER = 999
+_PASSWD = ("etc/passwd", "file", 0o644, 0, 0, f"server:x:{SERVER_USER}:{SERVER_USER}::/:/bin/sh\n".encode(), {})
+
+
+def make_postgres(engine):
+    """`postgres`: this machine's PostgreSQL. Returns where its programs are."""
+    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+    libraries = programs.removesuffix("bin") + "lib"
+    # The just-in-time compiler needs a hundred megabytes of LLVM.
+    loaded = [path for path in glob.glob(f"{libraries}/*.so") if "llvmjit" not in path]
+    used = [os.path.join(programs, name) for name in ("initdb", "postgres", "psql", "pgbench", "pg_isready")]
+    entries = [*_copied(_with_libraries(*used, *loaded)),
+               *_tree("/usr/share/postgresql/" + programs.split("/")[-2], ("man",)), _PASSWD]
+    _import(engine, "postgres", entries)
+    return programs
+
+
+def make_redis(engine):
+    """`redis`: this machine's Redis."""
+    _import(engine, "redis", [*_copied(_with_libraries("/usr/bin/redis-server", "/usr/bin/redis-cli")), _PASSWD])
