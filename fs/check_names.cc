@@ -169,7 +169,11 @@ void NamesCheck::CheckState(Ino ino, const std::optional<Inode>& inode, const Co
     if (counts.entries != 0) what = count(counts.entries, "names are in what is not there");
   } else if (inode->nlink == 0) {
     if (counts.links != 0) what = "has no links, but " + count(counts.links, "names");
-    if (counts.entries != 0) what = "was removed, but has " + count(counts.entries, "entries");
+    // What a restore prepares or has displaced has entries.
+    if (counts.entries != (inode->is_dir() ? static_cast<int64_t>(inode->size) : 0))
+      what = "was removed, and counts " +
+             count(static_cast<int64_t>(inode->size), "entries, but has ") +
+             std::to_string(counts.entries);
   } else if (inode->is_dir()) {
     if (counts.links != (ino == kRootIno ? 0 : 1))
       what = "a directory with " + count(counts.links, "names");

@@ -96,7 +96,7 @@ void EventLog::Add(const Event& event) {
   if (event.body.mutations.writer) Know(event.body.mutations.writer);
   if (event.synced) AddSync(event);
   last_ = event.at;
-  if (event.type != RecordType::kForget) {
+  if (event.type != RecordType::kForget && event.type != RecordType::kPrepare) {
     Ino file = 0;
     LogLine line = LineOf(event, &file);
     const bool grows = !NameOfChange(event).empty();
@@ -214,6 +214,18 @@ LogLine EventLog::LineOf(const Event& event, Ino* file) {
         line.to = path_of(names.back());
       }
       break;
+    case RecordType::kRestore:
+      line.event = "restore";
+      if (mutations.restored) {
+        const RestoreNote& note = *mutations.restored;
+        if (!note.places.empty()) line.path = note.places.front().path;
+        for (size_t i = 1; i < note.places.size(); ++i)
+          line.detail += (i == 1 ? "and " : ", ") + note.places[i].path;
+        if (!line.detail.empty()) line.detail += ", ";
+        line.detail += "as of " + FormatInstant(note.source);
+        if (note.undoes) line.detail += ", undoes " + FormatInstant(*note.undoes);
+      }
+      break;
     default:
       line.event = "other";
       line.detail = "record of type " + std::to_string(static_cast<int>(event.type));
@@ -249,7 +261,8 @@ void EventLog::CloseGroupsOf(const Event& event, const Key& but) {
   const bool moves_directory =
       event.type == RecordType::kRename &&
       std::any_of(names.begin(), names.end(), [](const auto& m) { return m.type == S_IFDIR; });
-  if (moves_directory) CloseAll();  // what lies in it has another path from now on
+  if (moves_directory || event.type == RecordType::kRestore)
+    CloseAll();  // what lies in it has another path from now on
   for (const InodeMutation& m : event.body.mutations.inodes) {
     for (auto it = open_.lower_bound({m.ino, "", 0});
          it != open_.end() && std::get<Ino>(it->first) == m.ino;) {

@@ -50,7 +50,7 @@ void EventTimeline::Add(const Event& event) {
     unmount_ = {event.at, "the last unmount, by " + event.body.mutations.holder};
     return;
   }
-  if (event.type == RecordType::kForget) return;
+  if (event.type == RecordType::kForget || event.type == RecordType::kPrepare) return;
   if (last_ != Instant{} && event.at.ns - last_.ns >= kQuietNs)
     quiet_ = {last_, "the last operation before it was quiet for " +
                          std::to_string((event.at.ns - last_.ns) / kSecond) + " s"};

@@ -40,6 +40,8 @@ enum class RecordType : uint8_t {
   kMoved = 17,          // no operation: data of an older one, from a segment that is to be freed
   kMount = 18,          // no operation: somebody mounted the volume
   kUnmount = 19,        // no operation: and does not use it any more
+  kPrepare = 20,        // something is made where nobody sees it
+  kRestore = 21,        // what was prepared takes its place
 };
 
 // Whether it changes what the volume holds. Others are in the journal for those who read that.

@@ -82,6 +82,18 @@ uint32_t SegmentMover::Frame::bytes() const {
   return std::min(kFrameDataBytes, StoredBytes(extent) - number * kFrameDataBytes);
 }
 
+// Whether the range's first instant may not see what the version refers to: then it may not see
+// where that is moved to, either. Those that were known when the run began are not moved at all.
+bool SegmentMover::IsBroughtBack(const MoveWatch::ChunkKey& key,
+                                 const ChunkVersion& version) const {
+  return std::any_of(version.extents.begin(), version.extents.end(), [&](const Extent& extent) {
+    if (!victims_.contains(SegmentOf(extent))) return false;
+    const std::string prefix =
+        BroughtBackPrefix({key.timeline, extent.timeline, extent.segment, key.at});
+    return context_.index->FindVersion(prefix, kInstantMax).has_value();
+  });
+}
+
 std::vector<SegmentMover::Frame> SegmentMover::FramesToCopy(const ChunkVersion& version) const {
   std::vector<Frame> frames;
   std::set<FrameKey> seen;
@@ -110,6 +122,7 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
     copied += (to - from) * kFrameBytes;
     from = to;
   }
+  const bool brought_back = IsBroughtBack(key, version);
   std::vector<Extent> redirected;
   for (const Extent& extent : version.extents) {
     if (!victims_.contains(SegmentOf(extent)) || damaged_.contains(SegmentOf(extent))) {
@@ -123,6 +136,9 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
   for (const Extent& extent : version.extents) {
     if (hold_ && written_.contains(SegmentOf(extent)) && held_.insert(SegmentOf(extent)).second)
       entries.emplace_back(HeldKey(extent.timeline, extent.segment), EncodeHeldUntil(kInstantMax));
+    if (brought_back && !extent.hole())
+      entries.emplace_back(BroughtBackKey({key.timeline, extent.timeline, extent.segment, key.at}),
+                           "");
   }
   entries.emplace_back(WithInstant(ChunkPrefix(key.timeline, key.ino, key.chunk), key.at),
                        version.Encode(key.timeline));

@@ -62,6 +62,7 @@ class SegmentMover {
   bool RefersToVictim(const ChunkVersion& version) const;
   // Moves what one version of a chunk refers to; returns the bytes copied.
   uint64_t MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion version);
+  bool IsBroughtBack(const MoveWatch::ChunkKey& key, const ChunkVersion& version) const;
   std::vector<Frame> FramesToCopy(const ChunkVersion& version) const;
   void CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Frame> frames);
   void Redirect(const Extent& extent, std::vector<Extent>* out) const;

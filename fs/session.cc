@@ -42,6 +42,8 @@ constexpr char kWithoutResend[] = "REWIND_WITHOUT_RESEND";
 constexpr milliseconds kUnmountPatience{2000};
 // After this long, every process has seen the replies that an earlier daemon sent to it.
 constexpr milliseconds kReplyPatience{30'000};
+// Operations of one probe.
+constexpr uint64_t kEmptiedAtOnce = 64;
 constexpr int kWakeSignal =
     SIGURG;  // ignored by default; the handler only interrupts a blocking read
 
@@ -108,6 +110,17 @@ class FuseSession : public Session {
       fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
   }
 
+  void NamesChanged(const std::vector<RestoreNote::Place>& places) override {
+    for (const RestoreNote::Place& place : places) {
+      fuse_lowlevel_notify_inval_entry(session_, place.parent, place.name.data(),
+                                       place.name.size());
+      fuse_lowlevel_notify_inval_inode(session_, place.parent, 0, 0);
+      if (place.displaced != 0) fuse_lowlevel_notify_inval_inode(session_, place.displaced, -1, 0);
+    }
+  }
+
+  void EndUnlinked(const std::vector<Ino>& inos) override { state_.nodes.EndUnlinked(inos); }
+
   void BeginEnd() override {
     if (end_at_) return;
     Unmount();
@@ -116,7 +129,11 @@ class FuseSession : public Session {
 
   void Probe() override {
     state_.nodes.volume().FindInode(kRootIno);
-    if (steady_clock::now() - began_ > kReplyPatience) state_.nodes.EndForgotten();
+    if (steady_clock::now() - began_ < kReplyPatience) return;
+    state_.nodes.EndForgotten();
+    // What a restore has left that did not come to its end.
+    state_.nodes.volume().EmptyUnlinked(
+        [this](const std::vector<Ino>& inos) { state_.nodes.EndUnlinked(inos); }, kEmptiedAtOnce);
   }
 
  private:
@@ -198,6 +215,7 @@ class FuseSession : public Session {
       board_->BeginAll(state_.nodes.volume().JournalEnd());
       inheriting_ = true;
       StartThread();
+      FuseSession::NamesChanged(UntoldNames());
     } catch (...) {
       swallowing_ = false;
       fuse_session_destroy(session_);
@@ -301,6 +319,21 @@ class FuseSession : public Session {
     const RequestKind kind = KindOfOpcode(CurrentRequest().opcode);
     CountRequest(kind, took);
     if (state_.figures != nullptr) state_.figures->Count(kind, took);
+  }
+
+  // Names that a restore has changed and the earlier daemon may not have told the kernel of. Others
+  // stay as the kernel knows them: what is mounted on a directory goes when its name is doubted.
+  std::vector<RestoreNote::Place> UntoldNames() {
+    Volume& volume = state_.nodes.volume();
+    std::vector<RestoreNote::Place> untold;
+    for (RestoreNote::Place& place : volume.LastRestored()) {
+      if (!volume.FindInode(place.parent)) continue;
+      const auto now = volume.Lookup(place.parent, place.name);
+      if (place.displaced != 0 ? volume.FindInode(place.displaced).has_value()
+                               : now && !KernelKnows(device_, now->ino))
+        untold.push_back(std::move(place));
+    }
+    return untold;
   }
 
   // Does and answers what the earlier daemon did not; on the only thread that there is. Until it

@@ -9,9 +9,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "metadata/inode.h"
 #include "metadata/instant.h"
+#include "metadata/mutation.h"
 
 namespace rw {
 
@@ -70,6 +72,11 @@ class Session {
 
   // The kernel forgets what it has cached of the contents of an inode in views of the past.
   virtual void DropPastPages(Ino /*ino*/) {}
+
+  // The daemon itself has made names lead to something else: the kernel looks again.
+  virtual void NamesChanged(const std::vector<RestoreNote::Place>& /*places*/) {}
+  // Of inodes without a name, those that the kernel does not know end.
+  virtual void EndUnlinked(const std::vector<Ino>& /*inos*/) {}
 
   // Returns when the volume answers.
   virtual void Probe() {}

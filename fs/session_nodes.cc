@@ -150,6 +150,13 @@ void SessionNodes::Inherit(const std::map<uint64_t, Instant>& views, KernelKnows
   }
 }
 
+void SessionNodes::EndUnlinked(const std::vector<Ino>& inos) {
+  for (const Ino ino : inos) {
+    const std::lock_guard lock(lookups_mutex_);
+    if (!lookups_.contains(ino)) EndIfUnlinked(ino);
+  }
+}
+
 void SessionNodes::EndForgotten() {
   std::vector<Ino> unlinked;
   {

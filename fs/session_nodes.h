@@ -61,6 +61,8 @@ class SessionNodes {
   // called late enough for every process to have seen the replies that the earlier daemon sent:
   // only then does the kernel know an inode.
   void EndForgotten();
+  // Of inodes that have no name, those that the kernel does not know end.
+  void EndUnlinked(const std::vector<Ino>& inos);
 
   Volume& volume() { return *volume_; }
 

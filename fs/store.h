@@ -16,6 +16,7 @@
 
 #include "fs/check.h"
 #include "fs/events.h"
+#include "fs/restore.h"
 #include "metadata/catalog.h"
 #include "metadata/index_tuning.h"
 #include "metadata/instant.h"
@@ -73,6 +74,7 @@ struct CreateRequest {
   std::optional<uint32_t> uid, gid, mode;  // of the root directory of a new volume or clone
   std::optional<uint64_t> size_bytes;      // limit of the contents of a new volume or clone
   RetentionSettings retention{};           // of a new volume or clone
+  ScheduleSettings schedule{};             // of a new volume or clone
 };
 
 // Throws Refused(EINVAL) unless it is 1 to 255 bytes of UTF-8 that no time and no path can be
@@ -97,6 +99,15 @@ struct VolumeStatus {
   // How long a range of every write the disk has room for at that rate; absent: nothing is written.
   std::optional<uint64_t> fits_ns;
   std::string pressure;  // why history was given up before its time, and when; empty if it was not
+};
+
+// A volume's schedule of marks.
+struct ScheduleStatus {
+  std::string volume;
+  MarkSchedule schedule;
+  std::optional<Instant> last;  // time of the schedule that was seen to
+  std::optional<Instant> next;  // absent: never
+  size_t marks = 0;             // of the schedule that there are
 };
 
 // What keeps history of a volume that its policy does not ask for.
@@ -223,6 +234,16 @@ class Store {
   // nothing changed, while any volume's head has such a file, or if others share its bytes.
   virtual ForgetReport ForgetPath(const std::string& name, const std::string& path,
                                   bool copies) = 0;
+  // Puts paths of what the volume was into what it is, in one operation and durably; contents are
+  // shared. Nothing has changed if it throws Refused: ENOENT (no such volume; never there, or not
+  // then), EROFS, EPERM (.rewind), EINVAL, ENOTDIR, EEXIST (something is where `to` says), ERANGE,
+  // ENOSPC, EBUSY (something else has changed there meanwhile).
+  virtual RestoreReport Restore(const RestoreRequest& request, const RestoreHooks& hooks) = 0;
+  // Rollbacks and restores that are still known, the newest first.
+  virtual std::vector<TakenBack> ListTakenBack(const std::string& name) = 0;
+  // Rolls the volume back to just before `action`, which is undone so; returns the instant that it
+  // shows then. `dry_run`: only whether it could be. Throws Refused as Create does.
+  virtual Instant UndoRollback(const std::string& name, const TakenBack& action, bool dry_run) = 0;
   // Looks for damage, while the store is used; see fs/README.md, "Check". Throws Refused: ENOENT,
   // ERANGE.
   virtual CheckReport Check(const CheckOptions& options) = 0;
@@ -238,6 +259,11 @@ class Store {
   // text by volume.
   virtual void SetConsistentMark(const std::map<std::string, std::string>& volumes,
                                  const std::string& label, const std::string& note, Instant at) = 0;
+  // Makes the marks that schedules want by now, one for all times that were missed, and removes
+  // those that they do not want any more. To be called about once a second.
+  virtual void RunSchedules() = 0;
+  // Of all volumes that have one, or of the named one. Throws Refused(ENOENT).
+  virtual std::vector<ScheduleStatus> Schedules(const std::optional<std::string>& volume) = 0;
   virtual void RemoveMark(const std::string& volume, const std::string& label) = 0;  // ENOENT
   virtual std::vector<Mark> Marks(const std::string& volume) = 0;  // oldest instant first
   // What a time in text means for the volume: as ParseTime, or a label of one of its marks. Throws

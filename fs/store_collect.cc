@@ -297,15 +297,27 @@ std::set<MoveWatch::SegmentKey> StoreImpl::FindEmptying() {
 // versions, the marks tell about these segments what they tell about others.
 std::set<MoveWatch::SegmentKey> StoreImpl::FindHeld(const Survey& survey) {
   std::set<MoveWatch::SegmentKey> held;
+  Index::Entries ended;
+  // What was restored refers again to data that the range's first instant does not see (see
+  // fs/README.md, "Restoring"), until the range of its timeline begins later.
+  const std::string brought_back(1, static_cast<char>(KeyType::kBroughtBack));
+  const auto cursor = index_->NewCursor(brought_back, Index::Purpose::kScan);
+  for (cursor->Seek(brought_back); cursor->Valid(); cursor->Next()) {
+    const BroughtBack key = SplitBroughtBackKey(cursor->key());
+    const auto timeline = survey.timelines.find(key.timeline);
+    if (timeline != survey.timelines.end() && timeline->second.kept->range_from() < key.at) {
+      held.insert({key.of, key.segment});
+    } else {
+      ended.emplace_back(std::string(cursor->key()), std::nullopt);
+    }
+  }
   const std::vector<Index::Held> all = index_->ListHeld();
-  if (all.empty()) return held;
   Instant begin = kInstantMax;
   for (const auto& [id, timeline] : survey.timelines) {
     const auto covered = index_->FindCovered(id);
     const Instant from = timeline.kept->range_from();
     if (!covered || covered->last_operation > from) begin = std::min(begin, from);
   }
-  Index::Entries ended;
   for (const Index::Held& one : all) {
     if (one.until > begin) {
       held.insert({one.timeline, one.segment});

@@ -31,6 +31,7 @@ void StoreImpl::Create(const CreateRequest& request) {
   if (request.source_kind == SourceKind::kRollback) pause.emplace(*collector_);
   const std::lock_guard lock(catalog_mutex_);
   RetentionPolicy::Parse(request.retention, defaults_);  // refuses what contradicts itself
+  MarkSchedule::Parse(request.schedule);
   if (const VolumeRecord* existing = catalog_->Find(request.name)) {
     if (existing->options == request.options) return;
     throw Refused(EEXIST, "volume " + request.name +
@@ -44,6 +45,7 @@ void StoreImpl::Create(const CreateRequest& request) {
   record.source = request.source;
   record.size_bytes = request.size_bytes;
   record.retention = request.retention;
+  record.schedule = request.schedule;
   const TimelineId next_timeline = catalog_->NextTimelineId();
   VolumeRecord source;
   if (request.source_kind == SourceKind::kRollback) {

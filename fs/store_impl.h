@@ -34,6 +34,7 @@ class StoreImpl : public Store {
   explicit StoreImpl(StoreOptions options)
       : root_(std::move(options.root)),
         files_(options.files != nullptr ? options.files : FileLayer::Posix()),
+        wall_clock_(options.wall_clock),
         clock_(std::move(options.wall_clock)),
         clock_file_(files_, root_ / "clock"),
         index_tuning_(std::move(options.index)),
@@ -63,6 +64,9 @@ class StoreImpl : public Store {
   EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                         const EventCallback& callback) override;
   ForgetReport ForgetPath(const std::string& name, const std::string& path, bool copies) override;
+  RestoreReport Restore(const RestoreRequest& request, const RestoreHooks& hooks) override;
+  std::vector<TakenBack> ListTakenBack(const std::string& name) override;
+  Instant UndoRollback(const std::string& name, const TakenBack& action, bool dry_run) override;
   CheckReport Check(const CheckOptions& options) override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
@@ -71,6 +75,8 @@ class StoreImpl : public Store {
   Instant RollBackAll(const std::vector<std::string>& volumes, Instant at, const std::string& label,
                       const std::string& note) override;
   void CheckRollBack(const std::vector<std::string>& volumes, Instant at) override;
+  void RunSchedules() override;
+  std::vector<ScheduleStatus> Schedules(const std::optional<std::string>& volume) override;
   void RemoveMark(const std::string& volume, const std::string& label) override;
   std::vector<Mark> Marks(const std::string& volume) override;
   Instant InstantOf(const std::string& volume, std::string_view time) override;
@@ -167,6 +173,13 @@ class StoreImpl : public Store {
   class Forgetting;
   std::map<TimelineId, uint32_t> SealAllSegments();
   void ZeroUnsealedEnds();
+  // --- store_restore.cc ---
+  class Restoring;
+  std::set<TimelineId> LastingTimelines(TimelineId head);
+  // --- store_schedule.cc ---
+  void RunSchedule(const VolumeRecord& record, CatalogStore::Change* change,
+                   std::vector<Place>* places);
+  uint64_t WallNanoseconds() const { return wall_clock_(); }
   // --- store_chains.cc ---
   void ShortenChains();
   std::optional<std::pair<TimelineId, TimelineId>> FindToAbsorb();
@@ -232,6 +245,7 @@ class StoreImpl : public Store {
   std::filesystem::path root_;
   FileLayer* files_;
   std::optional<RootLock> lock_;
+  const std::function<uint64_t()> wall_clock_;
   InstantClock clock_;
   std::mutex clock_file_mutex_;
   ClockFile clock_file_;

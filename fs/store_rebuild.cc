@@ -26,7 +26,8 @@ constexpr size_t kDerivedAtOnce = 512;
 
 constexpr KeyType kTimelineKeys[] = {KeyType::kInode,    KeyType::kName,   KeyType::kChunk,
                                      KeyType::kXattr,    KeyType::kSample, KeyType::kCovered,
-                                     KeyType::kEmptying, KeyType::kHeld};
+                                     KeyType::kEmptying, KeyType::kHeld,   KeyType::kBroughtBack,
+                                     KeyType::kRestored};
 
 bool Exists(const stdfs::path& path) {
   std::error_code ignored;

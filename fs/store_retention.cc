@@ -53,6 +53,14 @@ void StoreImpl::Set(const std::string& name, const std::map<std::string, std::st
     }
     retention.erase(size);
   }
+  for (const char* key : {kMarkEvery, kMarkKeep}) {
+    const auto setting = retention.find(key);
+    if (setting == retention.end()) continue;
+    record.schedule.erase(key);
+    if (!setting->second.empty()) record.schedule[key] = setting->second;
+    retention.erase(setting);
+  }
+  MarkSchedule::Parse(record.schedule);
   record.retention = Changed(record.retention, retention);
   CheckRetention(record, retention, live);
   CatalogStore::Change change;

@@ -118,6 +118,7 @@ void Transaction::Commit(std::span<const char> data) {
       volume_->orphans_.erase(m.ino);
     } else if (m.inode->nlink == 0) {
       volume_->orphans_.insert(m.ino);
+      volume_->full_unlinked_ |= m.inode->is_dir() && m.inode->size != 0;
     }
   }
   for (const Ino ino : mutations.adopted) volume_->orphans_.erase(ino);

@@ -40,6 +40,8 @@ class Transaction {
 
   void PutChunk(Ino ino, uint64_t chunk, ChunkVersion version, ChunkMap map);
   void PutXattr(Ino ino, std::string_view name, std::optional<std::string> value);
+  void BringBack() { operation_.body.mutations.bring_back = true; }
+  void SetRestored(RestoreNote note) { operation_.body.mutations.restored = std::move(note); }
   void SetRange(uint64_t offset, uint64_t length);
   void SetHolder(std::string_view holder) { operation_.body.mutations.holder = holder; }
 

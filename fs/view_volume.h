@@ -1,12 +1,14 @@
 // The implementation of Volume, for heads and fixed views alike. Split by concern: volume_read.cc,
-// volume_names.cc, volume_contents.cc, volume_attributes.cc, volume_journalled.cc; changes go
-// through a Transaction (fs/transaction.h).
+// volume_names.cc, volume_contents.cc, volume_attributes.cc, volume_journalled.cc,
+// volume_restore.cc; changes go through a Transaction (fs/transaction.h).
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_set>
 #include <utility>
 
@@ -62,6 +64,8 @@ class ViewVolume : public Volume {
   void Forget(Ino ino) override;
   void ForgetAll() override;
   std::vector<Ino> Unlinked() override;
+  bool EmptyUnlinked(const AskKernel& ask, uint64_t max_operations) override;
+  std::vector<RestoreNote::Place> LastRestored() override;
   void Sync() override;
   void NoteHolder(std::string_view holder, bool mounted) override;
   JournalPosition JournalEnd() const override;
@@ -73,12 +77,65 @@ class ViewVolume : public Volume {
   // Of a head: writes data of an older operation again, as a record that is no operation; returns
   // where they are. The caller changes what refers to them.
   TimelineId timeline() const { return timeline_->record().id; }
+  const View& view() const { return *view_; }
   // Who has called this knows that what was under way before has been committed.
   void WaitForOperations();
   // What is known of where a chunk lies is looked up again.
   void ForgetChunk(Ino ino, uint64_t chunk);
   // From now on, what would make the contents grow beyond `bytes` is refused with ENOSPC.
   void LimitBytes(uint64_t bytes) { limit_bytes_ = bytes; }
+
+  // --- volume_restore.cc: of a head; what is restored is made where nobody sees it, and then takes
+  // its place in one operation (fs/README.md, "Restoring") ---
+
+  // One inode that is to be made, or another name of one that was.
+  struct Prepared {
+    Ino parent = 0;  // that was prepared
+    std::string name;
+    Inode inode;  // as it is to be: mode, owner, times, size, target, what it has of lists
+    std::vector<std::pair<std::string, std::string>> xattrs;
+    Ino link_to = 0;  // a prepared inode, that gets another name
+    // Of a file: the inode of `source` whose chunks [0, chunks) it shares.
+    Ino source = 0;
+    uint64_t chunks = 0;
+  };
+  // What chunks are shared from.
+  struct SharedSource {
+    View view;
+    std::set<TimelineId> timelines;  // whose segments last as long as this timeline
+  };
+  // A directory that nobody can reach, for what is prepared. It ends with what is in it when the
+  // holder of this goes, or the next time that the volume is opened or closed.
+  Ino BeginPreparing(const Caller& caller);
+  void EndPreparing(Ino directory);
+  // Makes all of them in one operation; returns their numbers. Chunks whose data lie in the
+  // segments of others are left out and told.
+  struct Unshared {
+    size_t index = 0;  // in what was given
+    uint64_t chunk = 0;
+  };
+  std::vector<Ino> Prepare(const Caller& caller, const std::vector<Prepared>& nodes,
+                           const SharedSource& source, std::vector<Unshared>* unshared);
+  // The same for chunks [from, to) of a file that was prepared.
+  void PrepareChunks(const Caller& caller, Ino ino, uint64_t from, uint64_t to,
+                     const SharedSource& source, Ino source_ino, std::vector<uint64_t>* unshared);
+  // Writes without a trace in the times.
+  void PrepareData(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data);
+
+  // One path that is to lead to something else.
+  struct Placement {
+    std::vector<std::string> path;  // from the root; its directory must be there
+    std::string prepared;           // name in the prepared directory; empty: nothing is to be there
+    Ino expected = 0;               // what has to be there now; 0: nothing
+  };
+  struct Placed {
+    Instant at;
+    RestoreNote note;
+  };
+  // All of them in one operation, with which `directory` ends. What was there is unlinked, with
+  // what is in it: EmptyUnlinked. Throws Refused(EAGAIN) if something else is there than expected.
+  Placed Place(const Caller& caller, Ino directory, const std::vector<Placement>& placements,
+               Instant source, std::optional<Instant> undoes);
 
  private:
   friend class Transaction;
@@ -122,6 +179,18 @@ class ViewVolume : public Volume {
   void AddCut(Transaction* change, Ino ino, uint64_t size);
   void PutExtents(Transaction* change, Ino ino, uint64_t chunk, const std::vector<Extent>& extents);
   void PunchRange(Transaction* change, Ino ino, uint64_t from, uint64_t to);
+  void ShareChunks(Transaction* change, Ino ino, uint64_t from, uint64_t to,
+                   const SharedSource& source, Ino source_ino, std::vector<uint64_t>* unshared);
+  // The directory of a path; 0 if it is not there.
+  Ino WalkToParent(const std::vector<std::string>& path);
+  void PutInPlace(Transaction* change, Ino directory, const Placement& placement,
+                  RestoreNote* note);
+  struct Emptied {
+    std::vector<Ino> directories, nameless;
+    bool empty = false;
+  };
+  std::vector<std::pair<Ino, uint64_t>> TakeFullUnlinked();
+  Emptied EmptySome(Ino directory, uint64_t* after, bool end);
 
   StoreContext context_;
   std::shared_ptr<Timeline> timeline_;  // of a head
@@ -134,6 +203,8 @@ class ViewVolume : public Volume {
   uint64_t changes_ =
       0;  // commits, so that what was loaded without the mutex is known to be still true
   std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten
+  std::unordered_set<Ino> staging_;  // of these, what is being prepared
+  bool full_unlinked_ = true;  // directories among them may have entries
   LruCache<Ino, std::optional<Inode>> inodes_;
   LruCache<ChunkKey, ChunkMap> chunks_;
 };

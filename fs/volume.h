@@ -142,6 +142,13 @@ class Volume {
   virtual void ForgetAll() = 0;
   // The inodes that are unlinked and have not been forgotten.
   virtual std::vector<Ino> Unlinked() = 0;
+  // Removes what is in directories that were unlinked with it, some names at a time. `ask` gets
+  // inodes that have no name any more and that the kernel may know: if it does not, they are to be
+  // forgotten. Without it they are. False if so many operations were not enough.
+  using AskKernel = std::function<void(const std::vector<Ino>&)>;
+  virtual bool EmptyUnlinked(const AskKernel& ask, uint64_t max_operations) = 0;
+  // The names that the last restore has made to lead to something else.
+  virtual std::vector<RestoreNote::Place> LastRestored() = 0;
   // Everything acknowledged before the call survives the machine when this returns.
   virtual void Sync() = 0;
   // Writes down that `holder` has mounted the head, or has ended that. Changes nothing that the

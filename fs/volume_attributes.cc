@@ -143,6 +143,7 @@ void ViewVolume::DropCaches() {
   inodes_.Clear();
   chunks_.Clear();
   orphans_.clear();
+  full_unlinked_ = true;
   LoadOrphans();
 }
 
@@ -153,7 +154,9 @@ void ViewVolume::Forget(Ino ino) {
     if (!orphans_.contains(ino)) return;
   }
   Transaction change(this, {}, RecordType::kForget);
-  if (!orphans_.contains(ino)) return;
+  if (!orphans_.contains(ino) || staging_.contains(ino)) return;
+  // What lies in it goes first: who took it away is at it, or whoever comes next will be.
+  if (const Inode& inode = change.Stage(ino); inode.is_dir() && inode.size != 0) return;
   change.End(ino);
   change.Commit();
 }
@@ -165,6 +168,7 @@ void ViewVolume::ForgetAll() {
     const std::lock_guard lock(mutex());
     orphans.assign(orphans_.begin(), orphans_.end());
   }
+  EmptyUnlinked(nullptr, UINT64_MAX);
   for (const Ino ino : orphans) Forget(ino);
 }
 

@@ -90,6 +90,19 @@ void ViewVolume::Write(const Caller& caller, Ino ino, uint64_t offset, std::span
   change.Commit(data);
 }
 
+void ViewVolume::PrepareData(const Caller& caller, Ino ino, uint64_t offset,
+                             std::span<const char> data) {
+  Transaction change(this, caller, RecordType::kPrepare);
+  for (uint64_t at = offset; at < offset + data.size();) {
+    const uint64_t chunk = at / kChunkBytes;
+    const uint64_t stop = std::min(offset + data.size(), (chunk + 1) * kChunkBytes);
+    PutExtents(&change, ino, chunk,
+               {DataOfThisRecord(at - offset, stop - offset, data.size(), at % kChunkBytes)});
+    at = stop;
+  }
+  change.Commit(data);
+}
+
 void ViewVolume::PunchRange(Transaction* change, Ino ino, uint64_t from, uint64_t to) {
   for (uint64_t chunk = from / kChunkBytes; chunk * kChunkBytes < to; ++chunk) {
     const auto next = view_->NextChunk(ino, chunk);

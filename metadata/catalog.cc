@@ -49,8 +49,10 @@ std::string VolumeRecord::Encode() const {
               {"created", created.ns},
               {"options", options}};
   json list = json::array();
-  for (const Binding& binding : bindings)
+  for (const Binding& binding : bindings) {
     list.push_back({{"since", binding.since.ns}, {"timeline", binding.timeline}});
+    PutOptional(&list.back(), "undoes", binding.undoes);
+  }
   out["bindings"] = std::move(list);
   PutOptional(&out, "fixed_at", fixed_at);
   if (!source.empty()) out["source"] = source;
@@ -58,6 +60,8 @@ std::string VolumeRecord::Encode() const {
   PutOptional(&out, "rolled_back_to", rolled_back_to);
   if (size_bytes) out["size_bytes"] = *size_bytes;
   if (!retention.empty()) out["retention"] = retention;
+  if (!schedule.empty()) out["schedule"] = schedule;
+  if (scheduled != Instant{}) out["scheduled"] = scheduled.ns;
   if (horizon != Instant{}) out["horizon"] = horizon.ns;
   if (!points.empty()) {
     json instants = json::array();
@@ -79,8 +83,9 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
     record.created.ns = in.at("created");
     record.options = in.at("options").get<std::map<std::string, std::string>>();
     for (const json& item : in.at("bindings")) {
-      record.bindings.push_back(
-          {Instant{item.at("since").get<uint64_t>()}, item.at("timeline").get<TimelineId>()});
+      record.bindings.push_back({Instant{item.at("since").get<uint64_t>()},
+                                 item.at("timeline").get<TimelineId>(),
+                                 GetOptional(item, "undoes")});
     }
     if (record.bindings.empty())
       throw Refused(EIO, "volume without a timeline in the catalog: " + record.name);
@@ -90,6 +95,8 @@ VolumeRecord VolumeRecord::Decode(std::string_view text) {
     record.rolled_back_to = GetOptional(in, "rolled_back_to");
     if (in.contains("size_bytes")) record.size_bytes = in.at("size_bytes").get<uint64_t>();
     if (in.contains("retention")) record.retention = in.at("retention").get<RetentionSettings>();
+    if (in.contains("schedule")) record.schedule = in.at("schedule").get<ScheduleSettings>();
+    record.scheduled.ns = in.value("scheduled", uint64_t{0});
     record.horizon.ns = in.value("horizon", record.created.ns);
     if (in.contains("points")) {
       for (const json& point : in.at("points"))
@@ -106,6 +113,7 @@ std::string Mark::Encode() const {
   json out = {{"volume", volume}, {"label", label}, {"at", at.ns}, {"made", made.ns}};
   if (!note.empty()) out["note"] = note;
   if (!consistent.empty()) out["consistent"] = consistent;
+  if (by_schedule) out["by_schedule"] = true;
   return out.dump();
 }
 
@@ -118,6 +126,7 @@ Mark Mark::Decode(std::string_view text) {
     mark.made.ns = in.at("made");
     mark.note = in.value("note", "");
     mark.consistent = in.value("consistent", "");
+    mark.by_schedule = in.value("by_schedule", false);
     return mark;
   });
 }

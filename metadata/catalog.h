@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "metadata/instant.h"
+#include "metadata/mark_schedule.h"
 #include "metadata/retention.h"
 
 namespace rw {
@@ -30,6 +31,7 @@ const char* RoleName(Role role);
 struct Binding {
   Instant since;
   TimelineId timeline = 0;
+  std::optional<Instant> undoes{};  // it takes back what was done at that instant
   friend bool operator==(const Binding&, const Binding&) = default;
 };
 
@@ -46,6 +48,8 @@ struct VolumeRecord {
   std::optional<uint64_t> size_bytes;     // what its contents may come to; absent: no limit
   std::optional<Instant> rolled_back_to;  // of a volume: the target of its last rollback
   RetentionSettings retention;            // what it says itself; see metadata/retention.h
+  ScheduleSettings schedule;              // see metadata/mark_schedule.h
+  Instant scheduled;                      // the last time of the schedule that was seen to
   // Of a volume that can be written: every instant from here on is kept, and these before it.
   Instant horizon;
   std::vector<Instant> points;  // of its schedule; oldest first
@@ -68,6 +72,7 @@ struct Mark {
   std::string note;
   // What kept the programs that use the volume still then, such as "paused: web"; empty: nothing.
   std::string consistent;
+  bool by_schedule = false;  // goes when the schedule says so
 
   std::string Encode() const;
   static Mark Decode(std::string_view json);

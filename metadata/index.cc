@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
 
 #include "metadata/coding.h"
 #include "metadata/index_files.h"
@@ -151,6 +152,10 @@ class RocksIndex : public Index {
       Check(batch.Put(WithInstant(XattrPrefix(timeline, m.ino, m.name), at),
                       m.value ? "\x01" + *m.value : ""));
     }
+    if (mutations.bring_back) AddBroughtBack(&batch, timeline, at, mutations);
+    if (mutations.restored) {
+      Check(batch.Put(WithInstant(RestoredPrefix(timeline), at), mutations.restored->Encode()));
+    }
     for (const CatalogMutation& m : mutations.catalog) {
       Check(m.value ? batch.Put(m.key, *m.value) : batch.Delete(m.key));
     }
@@ -230,7 +235,7 @@ class RocksIndex : public Index {
     for (const KeyType type :
          {KeyType::kName, KeyType::kChunk, KeyType::kXattr, KeyType::kHeadName, KeyType::kHeadDir,
           KeyType::kOrphan, KeyType::kSample, KeyType::kCovered, KeyType::kSettled, KeyType::kHeld,
-          KeyType::kInode}) {
+          KeyType::kBroughtBack, KeyType::kRestored, KeyType::kInode}) {
       DropPrefix(TypePrefix(type, timeline));
     }
   }
@@ -299,6 +304,18 @@ class RocksIndex : public Index {
       }
     }
     for (const Ino ino : mutations.adopted) Check(batch->Delete(OrphanKey(timeline, ino)));
+  }
+
+  static void AddBroughtBack(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,
+                             const Mutations& mutations) {
+    std::set<std::pair<TimelineId, uint32_t>> segments;
+    for (const ChunkMutation& m : mutations.chunks) {
+      for (const Extent& extent : m.version.extents) {
+        if (!extent.hole()) segments.insert({extent.timeline, extent.segment});
+      }
+    }
+    for (const auto& [of, segment] : segments)
+      Check(batch->Put(BroughtBackKey({timeline, of, segment, at}), ""));
   }
 
   void AddNames(rocksdb::WriteBatch* batch, TimelineId timeline, Instant at,
@@ -418,6 +435,20 @@ std::vector<Index::Held> Index::ListHeld() {
     held.push_back({timeline, segment, Instant{GetFixed<uint64_t>(value.data())}});
   }
   return held;
+}
+
+std::vector<std::pair<Instant, RestoreNote>> Index::ListRestores(TimelineId timeline, Instant after,
+                                                                 Instant until, size_t limit) {
+  std::vector<std::pair<Instant, RestoreNote>> list;
+  const std::string prefix = RestoredPrefix(timeline);
+  const auto cursor = NewCursor(prefix);
+  for (cursor->Seek(WithInstant(prefix, until)); cursor->Valid() && list.size() < limit;
+       cursor->Next()) {
+    const Instant at = InstantOf(cursor->key());
+    if (at <= after) break;
+    list.emplace_back(at, RestoreNote::Decode(cursor->value()));
+  }
+  return list;
 }
 
 std::string EncodeHeldUntil(Instant until) {

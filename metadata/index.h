@@ -127,6 +127,9 @@ class Index {
     Instant until;
   };
   std::vector<Held> ListHeld();
+  // What restores did in the timeline in (after, until], the newest first, at most `limit`.
+  std::vector<std::pair<Instant, RestoreNote>> ListRestores(TimelineId timeline, Instant after,
+                                                            Instant until, size_t limit);
   std::optional<Sample> FindSample(TimelineId timeline, Instant at);  // the newest at or before it
 
   // Puts and ends entries of which no journal needs to know, all at once: what follows from others,

@@ -86,6 +86,22 @@ std::pair<TimelineId, uint32_t> SplitSegmentKey(std::string_view key) {
   if (key.size() != 1 + 4 + 4) throw Refused(EIO, "index: a key of a segment has a wrong size");
   return {GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5)};
 }
+std::string BroughtBackPrefix(const BroughtBack& parts) {
+  std::string key = TypePrefix(KeyType::kBroughtBack, parts.timeline);
+  PutBigEndian(&key, parts.of);
+  PutBigEndian(&key, parts.segment);
+  return key;
+}
+std::string BroughtBackKey(const BroughtBack& parts) {
+  return WithInstant(BroughtBackPrefix(parts), parts.at);
+}
+BroughtBack SplitBroughtBackKey(std::string_view key) {
+  if (key.size() != 1 + 4 + 4 + 4 + kInstantBytes)
+    throw Refused(EIO, "index: a key of what was brought back has a wrong size");
+  return {GetBigEndian<uint32_t>(key.data() + 1), GetBigEndian<uint32_t>(key.data() + 5),
+          GetBigEndian<uint32_t>(key.data() + 9), InstantOf(key)};
+}
+std::string RestoredPrefix(TimelineId timeline) { return TypePrefix(KeyType::kRestored, timeline); }
 std::string RemovedKey(VolumeId volume) {
   std::string key(1, static_cast<char>(KeyType::kRemoved));
   PutBigEndian(&key, volume);

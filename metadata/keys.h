@@ -30,7 +30,11 @@ enum class KeyType : char {
   kEmptying = 'Q',  // timeline, segment                  -> empty: some references to it were moved
   kSettled = 'U',  // timeline                  -> moved data's last segment that the index knows of
   kHeld = 'H',     // timeline, segment         -> instant until which versions may name it unseen
-  kRemoved = 'R',  // volume                             -> JSON of a volume that was removed
+  // timeline, timeline, segment, ~instant -> empty: a version of the first refers to the segment
+  // again, after it had not
+  kBroughtBack = 'B',
+  kRestored = 'K',  // timeline, ~instant   -> what a restore put where
+  kRemoved = 'R',   // volume                             -> JSON of a volume that was removed
   kTimeline = 'T',  // timeline                           -> JSON
   kMark = 'M',      // volume, label                      -> JSON
   kCounters = 'G',  //                                    -> JSON
@@ -56,6 +60,16 @@ std::string SettledKey(TimelineId timeline);
 std::string HeldKey(TimelineId timeline, uint32_t segment);
 // Of the two above: timeline and segment. Throws Refused(EIO).
 std::pair<TimelineId, uint32_t> SplitSegmentKey(std::string_view key);
+// A version of a chunk in `timeline` that refers to a segment of `of`.
+struct BroughtBack {
+  TimelineId timeline = 0, of = 0;
+  uint32_t segment = 0;
+  Instant at;
+};
+std::string BroughtBackKey(const BroughtBack& parts);
+std::string BroughtBackPrefix(const BroughtBack& parts);  // of all instants
+BroughtBack SplitBroughtBackKey(std::string_view key);    // throws Refused(EIO)
+std::string RestoredPrefix(TimelineId timeline);          // of a versioned key
 std::string RemovedKey(VolumeId volume);
 std::string TimelineKey(TimelineId timeline);
 std::string MarkKey(VolumeId volume, std::string_view label);

@@ -20,11 +20,43 @@ enum Tag : uint8_t {
   kOwner = 11,
   kWriter = 12,
   kHolder = 13,
+  kBringsBack = 14,
+  kRestored = 15,
 };
 
 void PutTag(std::string* out, Tag tag) { out->push_back(static_cast<char>(tag)); }
 
 }  // namespace
+
+std::string RestoreNote::Encode() const {
+  std::string out;
+  PutVarint(&out, source.ns);
+  PutVarint(&out, undoes ? undoes->ns : 0);
+  PutVarint(&out, places.size());
+  for (const Place& place : places) {
+    PutBytes(&out, place.path);
+    PutVarint(&out, place.parent);
+    PutBytes(&out, place.name);
+    PutVarint(&out, place.displaced);
+  }
+  return out;
+}
+
+RestoreNote RestoreNote::Decode(std::string_view bytes) {
+  Decoder in(bytes);
+  RestoreNote note;
+  note.source.ns = in.Varint();
+  if (const uint64_t undoes = in.Varint(); undoes != 0) note.undoes = Instant{undoes};
+  for (uint64_t left = in.Varint(); left > 0; --left) {
+    Place& place = note.places.emplace_back();
+    place.path = in.Bytes();
+    place.parent = in.Varint();
+    place.name = in.Bytes();
+    place.displaced = in.Varint();
+  }
+  in.ExpectEnd();
+  return note;
+}
 
 void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
   for (const InodeMutation& m : inodes) {
@@ -56,6 +88,11 @@ void Mutations::Encode(std::string* out, Instant at, TimelineId own) const {
     PutVarint(out, m.ino);
     PutBytes(out, m.name);
     if (m.value) PutBytes(out, *m.value);
+  }
+  if (bring_back) PutTag(out, kBringsBack);
+  if (restored) {
+    PutTag(out, kRestored);
+    PutBytes(out, restored->Encode());
   }
   if (owner) {
     PutTag(out, kOwner);
@@ -126,6 +163,12 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
         if (tag == kXattrPut) m.value = in.Bytes();
         break;
       }
+      case kBringsBack:
+        out.bring_back = true;
+        break;
+      case kRestored:
+        out.restored = RestoreNote::Decode(in.Bytes());
+        break;
       case kOwner: {
         ChunkVersionKey& m = out.owner.emplace();
         m.timeline = in.Number<TimelineId>();

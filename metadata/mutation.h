@@ -51,6 +51,22 @@ struct Writer {
   friend bool operator==(const Writer&, const Writer&) = default;
 };
 
+// What a restore did: names that lead to something else since then.
+struct RestoreNote {
+  struct Place {
+    std::string path;  // as it was called then
+    Ino parent = 0;
+    std::string name;
+    Ino displaced = 0;  // what was there; 0: nothing
+  };
+  Instant source;                 // as of when
+  std::optional<Instant> undoes;  // it takes back what was done at that instant
+  std::vector<Place> places;
+
+  std::string Encode() const;
+  static RestoreNote Decode(std::string_view bytes);  // throws Refused(EIO)
+};
+
 // A catalog entry; only in the control journal.
 struct CatalogMutation {
   std::string key;                   // metadata/keys.h
@@ -64,6 +80,10 @@ struct Mutations {
   std::vector<ChunkMutation> chunks;
   std::vector<XattrMutation> xattrs;
   std::vector<CatalogMutation> catalog;
+  // Extents may name data that the timeline did not show any more: their segments are not free
+  // because the range's first instant does not see them (fs/README.md, "Restoring").
+  bool bring_back = false;
+  std::optional<RestoreNote> restored;
   // Whose the data of a record are that moves them. Said for those who look at a journal; the index
   // is changed apart from it.
   std::optional<ChunkVersionKey> owner;

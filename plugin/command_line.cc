@@ -21,6 +21,7 @@
 #include "plugin/options.h"
 #include "plugin/past_commands.h"
 #include "plugin/rollback_command.h"
+#include "plugin/restore_command.h"
 #include "plugin/serve.h"
 #include "plugin/settings.h"
 #include "plugin/upgrade_command.h"
@@ -43,6 +44,7 @@ struct Arguments {
   LogRequest log;
   TimelineRequest timeline;
   ForgetRequest forget;
+  RestoreCommandRequest restore;
   PastRequest past;
   ExportRequest exported;
   ImportRequest imported;
@@ -135,7 +137,7 @@ void AddRetentionCommands(CLI::App& app, Arguments& arguments) {
                          [&arguments](const auto& socket) {
                            SetCommand(socket, arguments.name, arguments.changes);
                          }),
-              "of " + settings + " and size; KEY= means the default again")
+              "of " + settings + ", size, mark-every and mark-keep; KEY= means the default again")
       ->required();
   CLI::App* retention =
       AddCommand(app, arguments, "retention", "Show what is kept of a volume, and what would go",
@@ -388,6 +390,39 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
   umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
 }
 
+void AddRestoreCommands(CLI::App& app, Arguments& arguments) {
+  RestoreCommandRequest& request = arguments.restore;
+  CLI::App* restore = AddCommand(app, arguments, "restore",
+                                 "Put files and directories back as they were, while it is used",
+                                 [&arguments](const auto& socket) {
+                                   RestoreCommand(socket, arguments.restore, arguments.json);
+                                 });
+  restore->add_option("NAME", request.name, "the volume")->required();
+  restore->add_option("PATH", request.paths, "from the volume's root, such as /data/orders.csv")
+      ->required();
+  restore->add_option("--at", request.at, "as of when: " + std::string(kTimeSyntax) + "; or a mark")
+      ->required()
+      ->type_name("TIME");
+  restore->add_option("--to", request.to, "into this directory of the volume instead")
+      ->type_name("DIR");
+  restore->add_flag("--dry-run", request.dry_run, "only print what would change");
+  AddJson(restore, arguments);
+  CLI::App* undo = AddCommand(
+      app, arguments, "undo", "Take back the last rollback or restore of a volume",
+      [&arguments](const auto& socket) { UndoCommand(socket, arguments.restore, arguments.json); });
+  undo->add_option("NAME", request.name, "the volume")->required();
+  undo->add_flag("--redo", request.redo, "take back the last undo instead");
+  undo->add_flag("--dry-run", request.dry_run, "only print what would change");
+  AddJson(undo, arguments);
+  CLI::App* schedule =
+      AddCommand(app, arguments, "schedule", "Show which volumes get marks by themselves",
+                 [&arguments](const auto& socket) {
+                   ScheduleCommand(socket, arguments.name, arguments.json);
+                 });
+  schedule->add_option("NAME", arguments.name, "the volume (default: all that have a schedule)");
+  AddJson(schedule, arguments);
+}
+
 void AddForget(CLI::App& app, Arguments& arguments) {
   ForgetRequest& request = arguments.forget;
   CLI::App* forget = AddCommand(app, arguments, "forget",
@@ -512,6 +547,7 @@ int RunCommandLine(int argc, char** argv) {
   AddComparingCommands(app, arguments);
   AddCheck(app, arguments);
   AddForget(app, arguments);
+  AddRestoreCommands(app, arguments);
   AddUpgrade(app, arguments);
   AddArchiveCommands(app, arguments);
   AddWatchCommands(app, arguments);

@@ -19,6 +19,7 @@
 #include "plugin/operate_endpoints.h"
 #include "plugin/past_endpoints.h"
 #include "plugin/request.h"
+#include "plugin/restore_endpoints.h"
 #include "plugin/upgrade_endpoints.h"
 #include "plugin/volumes.h"
 #include "plugin/watch_endpoints.h"
@@ -154,6 +155,7 @@ const std::vector<const std::map<std::string, Handler>*>& AllHandlers() {
       &ForgetHandlers(),   //
       &WatchHandlers(),    //
       &OperateHandlers(),  //
+      &RestoreHandlers(),  //
   };
   return *all;
 }

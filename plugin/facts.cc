@@ -26,6 +26,13 @@ void AddRetention(const VolumeStatus& status, nlohmann::json& json) {
     json["fits"] = HumanDuration(*status.fits_ns);
   }
   if (!status.pressure.empty()) json["pressure"] = status.pressure;
+  const MarkSchedule schedule = MarkSchedule::Parse(status.record.schedule);
+  if (schedule.every_ns != 0) {
+    json["mark_every"] = FormatDuration(schedule.every_ns);
+    json["mark_keep"] = schedule.KeepText();
+    if (status.record.scheduled != Instant{})
+      json["mark_last"] = FormatInstant(status.record.scheduled);
+  }
 }
 
 const char* KindName(Pin::Kind kind) {

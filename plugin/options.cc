@@ -123,6 +123,12 @@ constexpr VolumeOption kOptions[] = {
      "at "
      "all",
      [](std::string_view value, CreateRequest& request) { request.retention["trash"] = value; }},
+    {"mark-every", "DURATION",
+     "a new volume or clone gets a mark by itself so often, e.g. 1h (on the hour, UTC); or none",
+     [](std::string_view value, CreateRequest& request) { request.schedule[kMarkEvery] = value; }},
+    {"mark-keep", "NUMBER|DURATION",
+     "how many of these marks are kept, e.g. 48, or for how long, e.g. 7d (default: 24 of them)",
+     [](std::string_view value, CreateRequest& request) { request.schedule[kMarkKeep] = value; }},
     {"mount", "FLAGS",
      "what mounts of the volume allow beyond nosuid,nodev: suid, dev, or both; noexec forbids to "
      "execute",
@@ -157,6 +163,9 @@ void CheckCombination(const CreateRequest& request) {
     Refuse(
         "retention, keep, history-limit and trash are for new volumes and clones: of the others "
         "nothing is kept but what they show");
+  }
+  if (keeps_root && !request.schedule.empty()) {
+    Refuse("mark-every and mark-keep are for new volumes and clones: the others never change");
   }
   if (keeps_root && (request.uid || request.gid || request.mode)) {
     Refuse("uid, gid and mode are for new volumes and clones: snapshots and rollbacks keep theirs");
@@ -208,6 +217,7 @@ CreateRequest ParseVolumeOptions(const std::string& name,
   CheckCombination(request);
   // Whether they contradict each other depends on the daemon's defaults, which the store knows.
   RetentionPolicy::InForce(request.retention);
+  MarkSchedule::Parse(request.schedule);
   if (const auto at = options.find("at"); at != options.end())
     request.at = time_of(request.source, at->second);
   return request;

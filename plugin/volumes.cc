@@ -20,6 +20,7 @@
 #include "plugin/mount_info.h"
 #include "plugin/options.h"
 #include "plugin/trusted_directory.h"
+#include "plugin/volumes_work.h"
 
 namespace rw {
 namespace {
@@ -123,45 +124,6 @@ void CheckNote(const std::string& note) {
 
 }  // namespace
 
-// The right to change one volume's mounts, for the time of one operation.
-class Volumes::Work {
- public:
-  Work(Volumes& volumes, const std::string& name) : Work(volumes, name, std::defer_lock) {
-    working_.lock();
-  }
-  // Does not wait; `ours` says whether it has got the right.
-  Work(Volumes& volumes, const std::string& name, std::try_to_lock_t)
-      : Work(volumes, name, std::defer_lock) {
-    working_.try_lock();
-  }
-  ~Work() {
-    if (ours()) working_.unlock();
-    std::lock_guard lock(volumes_.mutex_);
-    // The map's and this one: nobody waits for the entry, and nobody can come to it without mutex_.
-    if (entry_->mounted.empty() && entry_.use_count() == 2) volumes_.entries_.erase(name_);
-  }
-  Work(const Work&) = delete;
-  Work& operator=(const Work&) = delete;
-
-  Entry& entry() const { return *entry_; }
-  bool ours() const { return working_.owns_lock(); }
-
- private:
-  Work(Volumes& volumes, const std::string& name, std::defer_lock_t)
-      : volumes_(volumes), name_(name) {
-    std::lock_guard lock(volumes_.mutex_);
-    std::shared_ptr<Entry>& entry = volumes_.entries_[name];
-    if (entry == nullptr) entry = std::make_shared<Entry>();
-    entry_ = entry;
-    working_ = std::unique_lock(entry_->working, std::defer_lock);
-  }
-
-  Volumes& volumes_;
-  const std::string name_;
-  std::shared_ptr<Entry> entry_;
-  std::unique_lock<std::mutex> working_;
-};
-
 Volumes::Volumes(Store& store, VolumesOptions options)
     : store_(store), options_(std::move(options)), directory_fd_(LockDirectory(options_.mounts)) {
   for (const std::string& name : options_.removed)
@@ -230,17 +192,18 @@ void Volumes::Create(const std::string& name, const std::map<std::string, std::s
     return;
   }
   Work work(*this, request.source);
+  // A repeated request whose work is done is the store's to recognise, and changes nothing that is
+  // mounted.
+  if (!store_.Find(name)) RefuseHeld(work, "cannot roll back " + request.source, request.source);
+  store_.Create(request);
+}
+
+void Volumes::RefuseHeld(const Work& work, const std::string& what, const std::string& name) const {
   std::vector<MountHolder> holders = HoldersOf(work.entry());
   // Whoever looks at a fixed instant goes on seeing it, whatever the name is bound to.
   std::erase_if(holders, [](const MountHolder& holder) { return holder.at.has_value(); });
-  // A repeated request whose work is done is the store's to recognise, and changes nothing that is
-  // mounted.
-  bool repeated = store_.Find(name).has_value();
-  if (!holders.empty() && !repeated) {
-    throw Refused(EBUSY, "cannot roll back " + request.source + ": mounted by " +
-                             Describe(holders, request.source));
-  }
-  store_.Create(request);
+  if (holders.empty()) return;
+  throw Refused(EBUSY, what + ": mounted by " + Describe(holders, name));
 }
 
 void Volumes::Remove(const std::string& name) { Remove(Work(*this, name), name); }

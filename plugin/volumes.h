@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "fs/session.h"
 #include "fs/store.h"
 #include "plugin/kept_mount.h"
+#include "plugin/scheduler.h"
 
 namespace rw {
 
@@ -111,6 +113,23 @@ class Volumes {
   // As Store::ForgetPath; also from what the kernel has cached.
   ForgetReport Forget(const std::string& name, const std::string& path, bool copies);
 
+  // As Store::Restore, with `at` as a time in text; the kernel sees it at once where the volume is
+  // mounted. One at a time of each volume: Refused(EBUSY).
+  RestoreReport Restore(RestoreRequest request, const std::string& at);
+  // What was undone, or would be, and how.
+  struct Undone {
+    TakenBack action;
+    Instant source;                       // what was put back is as of then
+    std::optional<RestoreReport> report;  // of a restore
+  };
+  // Takes back the last rollback or restore that is not taken back yet; `redo`: the last undo.
+  // Throws Refused: ENOENT (nothing to undo), ERANGE (not kept any more), EBUSY (a rollback, and
+  // the volume is mounted).
+  Undone Undo(const std::string& name, bool redo, bool dry_run);
+  std::vector<ScheduleStatus> Schedules(const std::optional<std::string>& name) {
+    return store_.Schedules(name);
+  }
+
   // As MountKeeper::Upgrade.
   void Upgrade();
   const std::string& failed_upgrade() const { return options_.failed_upgrade; }
@@ -191,6 +210,10 @@ class Volumes {
   };
   class Work;
 
+  class Exclusive;  // volumes_restore.cc
+  void RefuseHeld(const Work& work, const std::string& what, const std::string& name) const;
+  RestoreReport Restore(const RestoreRequest& request);
+  void AtHead(const std::string& name, const std::function<void(Session*)>& work);
   std::string SimilarMarks(const std::string& volume, std::string_view label);
   Mounted MakeMount(const VolumeRecord& record, std::optional<Instant> at);
   bool Inherit(KeptMount kept);
@@ -227,7 +250,9 @@ class Volumes {
       mutex_;  // guards the members below and is never held while the disk or the kernel is asked
   std::map<std::string, std::shared_ptr<Entry>> entries_;
   std::map<std::string, Clock::time_point> removals_;  // until when they may be repeated
+  std::set<std::string> taking_back_;                  // volumes that something is taken back of
   bool stopping_ = false;
+  Scheduler scheduler_{store_};  // ends first
 };
 
 }  // namespace rw
