@@ -168,6 +168,17 @@ class StoreRestoreTest : public ::testing::Test {
     }
     return "";
   }
+  void RollBack(Instant at) {
+    volume_.reset();
+    CreateRequest request;
+    request.name = "before";
+    request.source_kind = SourceKind::kRollback;
+    request.source = "v";
+    request.at = at;
+    store_->Create(request);
+    store_->Remove("before");
+    Use();
+  }
   void Undo(bool redo = false) {
     const auto action = ChooseUndo(store_->ListTakenBack("v"), redo);
     ASSERT_TRUE(action);
@@ -389,6 +400,7 @@ TEST_F(StoreRestoreTest, WhatWasRestoredOutlivesTheHistoryThatItCameFrom) {
   clock_.Forward(kMinute);
   for (const char* name : {"plain", "second name"}) volume_->Unlink({}, Find("/d"), name);
   volume_->Unlink({}, kRootIno, "third name");
+  for (const Ino ino : volume_->Unlinked()) volume_->Forget(ino);
   volume_->Rename({}, kRootIno, "d", kRootIno, "old", 0);
   Restore({"/old"}, store_->Now(), "/x");  // shares what is still there
   store_->SetMark({"v"}, "keep", "", then);
@@ -421,18 +433,11 @@ TEST_F(StoreRestoreTest, WhatWasRestoredOutlivesTheHistoryThatItCameFrom) {
 // Of what a rollback took away, which is nobody's timeline any more once its range has passed.
 TEST_F(StoreRestoreTest, OutOfWhatARollbackTookAway) {
   const Instant empty = store_->Now();
+  RollBack(empty);
   MakeTree();
   const Tree was = Now();
   const Instant then = store_->Now();
-  volume_.reset();
-  CreateRequest request;
-  request.name = "before";
-  request.source_kind = SourceKind::kRollback;
-  request.source = "v";
-  request.at = empty;
-  store_->Create(request);
-  store_->Remove("before");
-  Use();
+  RollBack(empty);
   EXPECT_EQ(Find("/d"), 0u);
   Restore({"/d"}, then);
   for (int round = 0; round < 2; ++round) {
@@ -458,14 +463,7 @@ TEST_F(StoreRestoreTest, UndoGoesBackAndRedoForward) {
   Restore({"/f"}, at[0]);
   Restore({"/f"}, at[1]);
   EXPECT_EQ(Read("/f"), "two");
-  volume_.reset();
-  CreateRequest request;
-  request.name = "before";
-  request.source_kind = SourceKind::kRollback;
-  request.source = "v";
-  request.at = at[2];
-  store_->Create(request);
-  Use();
+  RollBack(at[2]);
   EXPECT_EQ(Read("/f"), "three");
   Undo();
   EXPECT_EQ(Read("/f"), "two");
