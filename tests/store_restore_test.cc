@@ -22,6 +22,7 @@
 #include "tests/support/random.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tree.h"
+#include "tests/support/watched_files.h"
 
 namespace rw {
 namespace {
@@ -47,7 +48,7 @@ class StoreRestoreTest : public ::testing::Test {
   void Open() {
     volume_.reset();
     store_.reset();
-    StoreOptions options(temp_.path() / "root", clock_.AsFunction());
+    StoreOptions options(temp_.path() / "root", clock_.AsFunction(), &files_);
     options.max_segment_bytes = kMinSegmentBytes;
     options.collector.background = false;
     options.collector.reserve_bytes = 0;
@@ -209,6 +210,7 @@ class StoreRestoreTest : public ::testing::Test {
   }
 
   testing::TempDir temp_;
+  testing::WatchedFiles files_;
   testing::ManualClock clock_;
   testing::Random random_{1};
   std::unique_ptr<Store> store_;
@@ -428,6 +430,40 @@ TEST_F(StoreRestoreTest, WhatWasRestoredOutlivesTheHistoryThatItCameFrom) {
   PassRange();
   EXPECT_LT(store_->Status("v").history_bytes,
             store_->Status("v").live_bytes + 12 * 110'000 + 2 * kMiB);
+}
+
+// A run that has begun to move data does not know that they are restored meanwhile.
+TEST_F(StoreRestoreTest, WhatIsRestoredWhileItIsMovedOutlivesItsHistoryToo) {
+  const Ino file = Make(kRootIno, "f"), dying = Make(kRootIno, "dying");
+  for (int i = 0; i < 20; ++i) {
+    Write(file, i * 8192, random_.Bytes(8192));
+    Write(dying, 0, random_.Bytes(16384));
+  }
+  const std::string was = Read("/f");
+  const Instant then = store_->Now();
+  store_->SetMark({"v"}, "keep", "", then);
+  volume_->Unlink({}, kRootIno, "f");
+  volume_->Forget(file);
+  Make(kRootIno, "churn");
+  bool restored = false;
+  files_.before_write = [&](const std::string& path) {
+    if (restored || path.find("/2147") == path.npos) return;
+    restored = true;
+    Restore({"/f"}, then);
+  };
+  PassRange();
+  files_.before_write = nullptr;
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(Read("/f") == was, true);
+  store_->RemoveMark("v", "keep");
+  for (int round = 0; round < 3; ++round) {
+    store_->Collect();
+    Open();
+    Use();
+    EXPECT_EQ(Read("/f") == was, true);
+    ExpectSound();
+    PassRange();
+  }
 }
 
 // Of what a rollback took away, which is nobody's timeline any more once its range has passed.
