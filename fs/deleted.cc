@@ -137,10 +137,17 @@ class Finder {
   std::optional<Instant> Look(const Past::Span& span, Ino parent, const std::string& name,
                               Instant at) {
     ++steps_;
-    const auto readable = past_.LastReadable(at);
+    auto readable = past_.LastReadable(at);
     if (!readable || *readable < span.from) return std::nullopt;
     auto path = PathOf(span, parent, *readable);
-    if (!path) return std::nullopt;
+    // It may have gone with a directory that a restore has displaced, from where what lies in it
+    // went from above to below.
+    while (!path) {
+      const auto displaced = DisplacedAt(span, parent, *readable);
+      readable = displaced ? past_.LastReadable(Before(*displaced)) : std::nullopt;
+      if (!readable || *readable < span.from) return std::nullopt;
+      path = PathOf(span, parent, *readable);
+    }
     const Instant since = past_.Find(span, *path, *readable).since;
     path->push_back(name);
     PathWalk walk(past_, *path, past_.now());
@@ -151,6 +158,33 @@ class Finder {
     if (older && gone->from >= query_.since && !WasMoved(*gone, *older))
       page_.paths.push_back({JoinPath(*path), gone->from, *older, gone->span != older->span});
     return since;
+  }
+
+  // Since when the directory has been in one without a name, if it is.
+  std::optional<Instant> DisplacedAt(const Past::Span& span, Ino directory, Instant at) {
+    constexpr int kMaxDepth = 1000, kMaxVersions = 100'000;
+    for (int depth = 0; depth < kMaxDepth && directory != kRootIno; ++depth) {
+      ++steps_;
+      const auto version = past_.FindInode(span, directory, at);
+      if (!version || version->value.empty()) return std::nullopt;
+      const Inode inode = Inode::Decode(version->value, version->at);
+      if (!inode.is_dir()) return std::nullopt;
+      if (inode.nlink > 0) {
+        directory = inode.parent;
+        continue;
+      }
+      InodeVersions versions(past_.index(), span, directory);
+      std::optional<Instant> since;
+      for (int i = 0; i < kMaxVersions; ++i) {
+        ++steps_;
+        const auto older = versions.AtOrBefore(since ? Before(*since) : at);
+        if (!older || older->value.empty() || Inode::Decode(older->value, older->at).nlink > 0)
+          break;
+        since = older->at;
+      }
+      return since;
+    }
+    return std::nullopt;
   }
 
   // Where the directory was; one that is where it was found last need not be looked for.
@@ -169,6 +203,12 @@ class Finder {
   bool WasMoved(const PathState& gone, const PathState& older) const {
     if (MadeIn(*gone.span, older.ino) != MadeIn(*older.span, older.ino)) return false;
     auto after = past_.FindInode(*gone.span, older.ino, gone.from);
+    // What lies in a directory that a restore has displaced goes after it.
+    if (past_.index()->Get(
+            WithInstant(RestoredPrefix(gone.span->chain.front().timeline), gone.from))) {
+      after = past_.FindInode(*gone.span, older.ino, gone.span->to);
+      if (!after || after->value.empty()) return false;
+    }
     // Versions that nobody can look at may be gone.
     const bool exact = after && after->at == gone.from;
     if (!exact && !gone.span->kept.Contains(gone.from))

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "metadata/keys.h"
 #include "metadata/refused.h"
+#include "metadata/time_text.h"
 
 namespace rw {
 namespace {
@@ -151,6 +153,7 @@ class Reader {
       what.emplace_back(newer.span->chain.size() > 1 ? "rolled back" : "bound anew");
       return;
     }
+    if (newer.ino != older->ino && WasRestored(newer, change)) return;
     if (!newer.present()) {
       DescribeEnd(newer, *older, change);
     } else if (newer.ino != older->ino) {
@@ -159,6 +162,17 @@ class Reader {
     } else {
       what = Differences(*older, newer);
     }
+  }
+
+  // By a restore of it, or of a directory above it.
+  bool WasRestored(const PathState& newer, PathChange* change) const {
+    const auto note = past_.index()->Get(
+        WithInstant(RestoredPrefix(newer.span->chain.front().timeline), newer.from));
+    if (!note) return false;
+    const RestoreNote restored = RestoreNote::Decode(*note);
+    change->what.push_back((newer.present() ? "restored, as of " : "removed by a restore, as of ") +
+                           FormatInstant(restored.source));
+    return true;
   }
 
   void DescribeEnd(const PathState& newer, const PathState& older, PathChange* change) {

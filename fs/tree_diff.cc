@@ -40,6 +40,7 @@ class Comparison {
     for (const Name& name : touched_.names) CompareName(name);
     for (const Ino ino : touched_.inodes) CompareInode(ino);
     TellNames();
+    JoinReplaced();
     TellInodes();
     std::sort(changes_.begin(), changes_.end());
     return std::move(changes_);
@@ -122,9 +123,10 @@ class Comparison {
     return xattrs;
   }
 
-  static std::string PathOf(DirectoryPaths* paths, const Name& name) {
+  // Nothing for what a restore prepares or has displaced: nobody sees it.
+  static std::optional<std::string> PathOf(DirectoryPaths* paths, const Name& name) {
     auto path = paths->Find(name.first);
-    if (!path) throw Refused(EIO, "damaged: a directory has no name");
+    if (!path) return std::nullopt;
     path->push_back(name.second);
     return JoinPath(*path);
   }
@@ -135,13 +137,19 @@ class Comparison {
       const auto lost = went_.find(ino);
       for (const Name& name : names) {
         TreeChange change;
-        change.path = PathOf(&paths_after_, name);
+        const auto path = PathOf(&paths_after_, name);
+        if (!path) continue;
+        change.path = *path;
         change.ino_after = ino;
         change.after = after_.FindInode(ino);
+        std::optional<std::string> old_path;
         if (lost != went_.end() && !lost->second.empty() && IsSame(ino)) {
-          change.kind = TreeChange::Kind::kRenamed;
-          change.old_path = PathOf(&paths_before_, lost->second.front());
+          old_path = PathOf(&paths_before_, lost->second.front());
           lost->second.erase(lost->second.begin());
+        }
+        if (old_path) {
+          change.kind = TreeChange::Kind::kRenamed;
+          change.old_path = *old_path;
           change.ino_before = ino;
           change.before = before_.FindInode(ino);
           if (const auto changed = changed_.find(ino); changed != changed_.end())
@@ -163,14 +171,68 @@ class Comparison {
           continue;
         }
         TreeChange change;
+        const auto path = PathOf(&paths_before_, name);
+        if (!path) continue;
         change.kind = TreeChange::Kind::kRemoved;
-        change.path = PathOf(&paths_before_, name);
+        change.path = *path;
         change.ino_before = ino;
         change.before = before_.FindInode(ino);
         const auto there = FindSame(after_, ino);
         if (there && there->nlink > 0) change.what.emplace_back("link");
         changes_.push_back(std::move(change));
       }
+    }
+  }
+
+  // A restore makes what is in a directory anew: of one path, what went and what came are one
+  // change, or none.
+  void JoinReplaced() {
+    std::map<std::string, size_t> removed;
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      if (changes_[i].kind == TreeChange::Kind::kRemoved) removed[changes_[i].path] = i;
+    }
+    if (removed.empty()) return;
+    std::set<size_t> gone;
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      TreeChange& change = changes_[i];
+      const auto found = removed.find(change.path);
+      if (change.kind != TreeChange::Kind::kAdded || found == removed.end()) continue;
+      const TreeChange& was = changes_[found->second];
+      gone.insert(found->second);
+      change.kind = TreeChange::Kind::kChanged;
+      change.ino_before = was.ino_before;
+      change.before = was.before;
+      if (IsAsBefore(change)) {
+        gone.insert(i);
+      } else {
+        change.what.emplace_back("replaced");
+      }
+    }
+    std::vector<TreeChange> left;
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      if (!gone.contains(i)) left.push_back(std::move(changes_[i]));
+    }
+    changes_ = std::move(left);
+    placed_.clear();
+  }
+
+  bool IsAsBefore(const TreeChange& change) const {
+    const Inode& a = *change.before;
+    const Inode& b = *change.after;
+    if (a.mode != b.mode || a.uid != b.uid || a.gid != b.gid || a.rdev != b.rdev ||
+        a.target != b.target ||
+        Xattrs(before_, change.ino_before) != Xattrs(after_, change.ino_after))
+      return false;
+    if (a.is_dir()) return true;
+    if (a.size != b.size || a.mtime != b.mtime) return false;
+    for (uint64_t chunk = 0;; ++chunk) {
+      const auto in_a = before_.NextChunk(change.ino_before, chunk);
+      const auto in_b = after_.NextChunk(change.ino_after, chunk);
+      if (!in_a && !in_b) return true;
+      chunk = std::min(in_a.value_or(UINT64_MAX), in_b.value_or(UINT64_MAX));
+      if (before_.FindChunk(change.ino_before, chunk, a.cuts).extents() !=
+          after_.FindChunk(change.ino_after, chunk, b.cuts).extents())
+        return false;
     }
   }
 
@@ -187,7 +249,7 @@ class Comparison {
     change->kind = TreeChange::Kind::kChanged;
     change->ino_before = went;
     change->before = before_.FindInode(went);
-    SetOldPath(PathOf(&paths_before_, name), change);
+    if (const auto path = PathOf(&paths_before_, name)) SetOldPath(*path, change);
   }
 
   // A directory above it may have been renamed.
@@ -241,7 +303,9 @@ class Comparison {
     if (new_names_.contains(name)) return;
     const auto found = after_.FindName(name.first, name.second);
     if (!found || found->ino != ino) return;
-    Tell(ino, PathOf(&paths_after_, name), PathOf(&paths_before_, name));
+    const auto path = PathOf(&paths_after_, name);
+    if (!path) return;
+    Tell(ino, *path, PathOf(&paths_before_, name).value_or(*path));
     wanted->erase(ino);
   }
 

@@ -13,8 +13,11 @@
 #include <linux/falloc.h>
 #include <sys/stat.h>
 
+#include "fs/deleted.h"
 #include "fs/event_log.h"
+#include "fs/path_history.h"
 #include "fs/segment.h"
+#include "fs/tree_diff.h"
 #include "fs/volume.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -545,6 +548,49 @@ TEST_F(StoreRestoreTest, IsAnEventAndNothingElseIs) {
   });
   log.End(read.until);
   EXPECT_THAT(lines, ElementsAre("restore /d as of " + FormatInstant(then)));
+}
+
+TEST_F(StoreRestoreTest, WhoLooksForSomethingInThePastFindsWhatItDid) {
+  MakeTree();
+  const Instant then = store_->Now();
+  Write(Find("/d/sub/n1"), 0, "changed");
+  volume_->Unlink({}, Find("/d/sub"), "n2");
+  const Ino made = Make(Find("/d/sub"), "made", S_IFDIR | 0755);
+  Make(made, "file");
+  const Instant before = store_->Now();
+  const RestoreReport report = Restore({"/d"}, then);
+  const Instant after = store_->Now();
+  const auto past = store_->OpenPast("v");
+  // Between two instants: what was made anew as it had been is no change.
+  for (const bool use_events : {true, false}) {
+    std::vector<std::string> lines;
+    for (const TreeChange& change :
+         CompareInstants(*store_, *past, before, after, use_events).changes)
+      lines.push_back(std::string(TreeChangeName(change.kind)) + " " + change.path);
+    EXPECT_THAT(lines, ElementsAre("changed /d", "removed /d/sub/made", "removed /d/sub/made/file",
+                                   "changed /d/sub/n1", "added /d/sub/n2"))
+        << use_events;
+  }
+  // At no instant in between is there anything else than a tree.
+  const Tree was = CollectTree(*store_->OpenAt("v", before)).tree;
+  for (Instant at = before; at < *report.done; at.ns += 1 + (report.done->ns - before.ns) / 4) {
+    EXPECT_EQ(Compare(was, CollectTree(*store_->OpenAt("v", at)).tree), "");
+    for (const TreeChange& change : CompareInstants(*store_, *past, before, at).changes)
+      ADD_FAILURE() << change.path;
+  }
+  // What went with the directory that was displaced is found among what was removed.
+  DeletedQuery query;
+  query.since = before;
+  std::vector<std::string> deleted;
+  for (const auto& found : FindDeleted(*past, query).paths) deleted.push_back(found.path);
+  EXPECT_THAT(deleted, ::testing::UnorderedElementsAre("/d/sub/made", "/d/sub/made/file"));
+  const PathHistory history = ReadPathHistory(*past, {"d", "sub", "n1"}, {});
+  ASSERT_FALSE(history.changes.empty());
+  EXPECT_THAT(history.changes[0].what, ElementsAre("restored, as of " + FormatInstant(then)));
+  const PathHistory gone = ReadPathHistory(*past, {"d", "sub", "made"}, {});
+  ASSERT_FALSE(gone.changes.empty());
+  EXPECT_THAT(gone.changes[0].what,
+              ElementsAre("removed by a restore, as of " + FormatInstant(then)));
 }
 
 TEST_F(StoreRestoreTest, AnIndexThatIsMadeAgainHasItToo) {
