@@ -204,7 +204,7 @@ class ViewVolume : public Volume {
       0;  // commits, so that what was loaded without the mutex is known to be still true
   std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten
   std::unordered_set<Ino> staging_;  // of these, what is being prepared
-  bool full_unlinked_ = true;  // directories among them may have entries
+  bool full_unlinked_ = true;        // directories among them may have entries
   LruCache<Ino, std::optional<Inode>> inodes_;
   LruCache<ChunkKey, ChunkMap> chunks_;
 };

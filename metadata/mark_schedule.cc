@@ -54,6 +54,8 @@ MarkSchedule MarkSchedule::Parse(const ScheduleSettings& settings) {
       Refuse(kMarkEvery, every->second, "it must be a duration such as 1h, or none");
     if (schedule.every_ns < kShortest || schedule.every_ns > kLongest)
       Refuse(kMarkEvery, every->second, "it must be from 1m to 366d");
+    if (schedule.every_ns % kShortest != 0)
+      Refuse(kMarkEvery, every->second, "it must be whole minutes");
   }
   if (const auto keep = settings.find(kMarkKeep); keep != settings.end()) {
     if (schedule.every_ns == 0)
@@ -76,10 +78,8 @@ std::string MarkSchedule::KeepText() const {
 
 std::string ScheduledLabel(Instant time) {
   const std::string text = FormatInstant(time);  // 2026-11-27T14:00:00.000000000Z
-  constexpr size_t kMinutes = 16, kSeconds = 19;
-  std::string label = "auto-";
-  if (time.ns % kSecond != 0) return label + text;
-  return label + text.substr(0, time.ns % (60 * kSecond) != 0 ? kSeconds : kMinutes) + "Z";
+  constexpr size_t kUpToMinutes = 16;
+  return "auto-" + text.substr(0, kUpToMinutes) + "Z";
 }
 
 }  // namespace rw

@@ -1,6 +1,6 @@
 // When a volume gets marks by itself, and for how long they are kept, as people say it.
 //
-//   mark-every   a duration of at least a minute ("1h"); "none"
+//   mark-every   a duration of whole minutes ("1h"); "none"
 //   mark-keep    how many of these marks ("48"), or for how long ("7d")
 #pragma once
 
@@ -38,8 +38,8 @@ struct MarkSchedule {
   std::string KeepText() const;
 };
 
-// What the mark of a time of a schedule is called: `auto-2026-11-27T14:00Z`, with seconds if it has
-// any. Names sort as their times do.
+// What the mark of a time of a schedule is called: `auto-2026-11-27T14:00Z`. Names sort as their
+// times do.
 std::string ScheduledLabel(Instant time);
 
 }  // namespace rw

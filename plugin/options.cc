@@ -126,7 +126,7 @@ constexpr VolumeOption kOptions[] = {
     {"mark-every", "DURATION",
      "a new volume or clone gets a mark by itself so often, e.g. 1h (on the hour, UTC); or none",
      [](std::string_view value, CreateRequest& request) { request.schedule[kMarkEvery] = value; }},
-    {"mark-keep", "NUMBER|DURATION",
+    {"mark-keep", "AMOUNT",
      "how many of these marks are kept, e.g. 48, or for how long, e.g. 7d (default: 24 of them)",
      [](std::string_view value, CreateRequest& request) { request.schedule[kMarkKeep] = value; }},
     {"mount", "FLAGS",
