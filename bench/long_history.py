@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
-"""What a long history costs: everything kept, many marks, and getting rid of it.
+"""What many marks cost, and getting rid of a long history. (What it costs the present, compare.sh --long tells.)
 
-    sudo bench/long_history.py [--binary build/rewind] [--dir DIR] [--writes 5000000] [--marks 10000] [--snapshots 1000]
-                               [--history-gib 10] [--only kept marks removal]
+    sudo bench/long_history.py [--binary build/rewind] [--dir DIR] [--marks 10000] [--snapshots 1000] [--history-gib 10]
+                               [--only marks removal]
 
-  kept      a volume with so many 4 KiB writes of history, all of it kept, against a volume with the same contents and none:
-            4 KiB reads (O_DIRECT, so that the daemon serves each) and writes, in interleaved rounds; views at random instants,
-            first read included; the index's size after compaction (needs ldb, of the package rocksdb-tools)
   marks     so many marks on a volume: listing them, and what they do to writes; and the same with snapshots of btrfs on a loop
             device (needs btrfs-progs)
   removal   a volume with so much history is removed while another is written: when the space is back, and what the other's
@@ -16,36 +13,21 @@ Needs fio. Everything is made under DIR (default: a new directory under /tmp) an
 rounds, with the least and the greatest in brackets.
 """
 import argparse
-import http.client
-import json
 import os
 import random
 import shutil
-import socket
 import statistics
 import sys
 import threading
 import time
 
-from figures import daemon_of_its_own, fio, index_bytes, run, timed
-
-MIB = 1 << 20
-
-
-def spread(values):
-    return f"{statistics.median(values):,.1f} [{min(values):,.1f}–{max(values):,.1f}]"
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "compare"))
+from daemon import daemon_of_its_own  # noqa: E402
+from tools import fill, fio, run, spread, timed  # noqa: E402
 
 
 def disk_bytes(path):
     return int(run("du", "-s", "--block-size=1", path).split()[0])
-
-
-def fill(directory, mib):
-    block = random.randbytes(MIB)
-    with open(os.path.join(directory, "data"), "wb") as data:
-        for _ in range(mib):
-            data.write(block)
-        os.fsync(data.fileno())
 
 
 class Volume:
@@ -61,69 +43,11 @@ class Volume:
         self.daemon("umount", self.path)
 
 
-def ask(daemon, endpoint, body):
-    """One request on the daemon's socket, without the start of a command."""
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(daemon.socket)
-    connection.request("POST", "/" + endpoint, json.dumps(body), {"Content-Type": "application/json"})
-    answer = json.loads(connection.getresponse().read())
-    connection.close()
-    if answer.get("Err"):
-        sys.exit(f"{endpoint}: {answer['Err']}")
-    return answer
-
-
-def kept(daemon, options):
-    size = 1024
-    keep = ("retention=24h", "keep=none")
-    old, fresh = Volume(daemon, "old", *keep), Volume(daemon, "fresh", *keep)
-    fill(old.path, size)
-    began = time.time_ns()
-    rate = fio(old.path, 0, rw="randwrite", bs="4k", size=f"{size}m", io_size=options.writes * 4096)["iops"]
-    ended = time.time_ns()
-    fill(fresh.path, size)
-    print(f"{options.writes:,} writes of 4 KiB over {size} MiB, all kept ({rate:,.0f}/s); memory of the daemon "
-          f"{daemon.memory_mib():.0f} MiB")
-    figures, written = {}, options.writes
-    for _ in range(options.rounds):
-        for volume in (old, fresh):
-            for what, direct in (("randread", 1), ("randwrite", 0)):
-                result = fio(volume.path, options.seconds, rw=what, bs="4k", size=f"{size}m", direct=direct)
-                written += result["total_ios"] if what == "randwrite" else 0
-                figures.setdefault((what, volume.name), []).append(result["iops"])
-    for what in ("randread", "randwrite"):
-        a, b = figures[(what, "old")], figures[(what, "fresh")]
-        print(f"  live 4 KiB {what}, /s: with history {spread(a)}, without {spread(b)}, "
-              f"ratio {statistics.median(a) / statistics.median(b):.2f}")
-    opened = []
-    for _ in range(50):
-        at = random.randrange(began, ended)
-        instant = f"@{at // 10**9}.{at % 10**9:09}"
-        opened.append(timed(lambda: read_block(os.path.join(old.path, ".rewind", instant, "data"), size)))
-    print(f"  a view at a random instant, first read included, ms: {spread(opened)}")
-    old.umount()
-    fresh.umount()
-    daemon.stop()
-    index = os.path.join(daemon.root, "index")
-    before = index_bytes(daemon)
-    run("ldb", f"--db={index}", "compact", "--compression_type=lz4")
-    after = index_bytes(daemon)
-    print(f"  index, bytes per write: {before / written:.1f}, compacted {after / written:.1f}")
-    daemon.start()
-
-
-def read_block(path, mib):
-    with open(path, "rb", buffering=0) as data:
-        data.seek(random.randrange(mib * 256) * 4096)
-        data.read(4096)
-
-
 def marks(daemon, options):
     few, many = Volume(daemon, "few"), Volume(daemon, "many")
     for volume in (few, many):
-        fill(volume.path, 64)
-    spent = timed(lambda: [ask(daemon, "Rewind.Mark", {"Names": ["many"], "All": False, "Label": f"label-{i}"})
+        fill(os.path.join(volume.path, "data"), 64)
+    spent = timed(lambda: [daemon.ask("Rewind.Mark", Names=["many"], All=False, Label=f"label-{i}")
                            for i in range(options.marks)])
     print(f"{options.marks:,} marks on a volume, {spent / options.marks:.2f} ms each")
     print(f"  list them (rewind marks), ms: {spread([timed(lambda: daemon('marks', 'many')) for _ in range(5)])}; "
@@ -162,7 +86,7 @@ def btrfs(work, options):
         many, few = (Directory(os.path.join(mounted, name)) for name in ("many", "few"))
         for side in (many, few):
             run("btrfs", "subvolume", "create", side.path)
-            fill(side.path, 64)
+            fill(os.path.join(side.path, "data"), 64)
 
         def snapshots(count):
             for i in range(count):
@@ -187,11 +111,11 @@ def btrfs(work, options):
 def removal(daemon, options):
     size = 512
     big, other = Volume(daemon, "big", "retention=24h", "trash=0"), Volume(daemon, "other")
-    fill(big.path, size)
-    fill(other.path, 64)
+    fill(os.path.join(big.path, "data"), size)
+    fill(os.path.join(other.path, "data"), 64)
     written = 0
     while written < options.history_gib << 30:
-        fio(big.path, 0, rw="randwrite", bs="64k", size=f"{size}m", io_size=2 << 30)
+        fio(big.path, rw="randwrite", bs="64k", size=f"{size}m", io_size=2 << 30)
         written += 2 << 30
     big.umount()
     before = disk_bytes(daemon.root)
@@ -236,11 +160,10 @@ def main():
     parser.add_argument("--dir")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--writes", type=int, default=5_000_000)
     parser.add_argument("--marks", type=int, default=10_000)
     parser.add_argument("--snapshots", type=int, default=1_000)
     parser.add_argument("--history-gib", type=int, default=10)
-    parts = {"kept": kept, "marks": marks, "removal": removal}
+    parts = {"marks": marks, "removal": removal}
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     options = parser.parse_args()
     if os.geteuid() != 0:
