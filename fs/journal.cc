@@ -19,6 +19,10 @@ constexpr uint64_t kPageBytes = 4096;
 constexpr std::array<char, kPageBytes> kZeros{};
 constexpr const char* kNoteName = "durable";
 constexpr size_t kNoteBytes = 4 + 4 + 4;
+// Who syncs after less than the first is waiting for the disk, not for its bandwidth: then so much
+// is written ahead.
+constexpr uint64_t kOftenBytes = 64 << 10;
+constexpr uint64_t kAheadBytes = 256 << 10;
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
 // files.
@@ -203,6 +207,7 @@ Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t uni
   header.generation = current_header_.generation;
   header.durable = Unpack(durable_.load(std::memory_order_relaxed));
   const std::string head = EncodeRecordHeader(header, body, at.offset);
+  WriteAhead(at.offset + total);
   const uint32_t first_frame = at.offset + header.frames_offset();
 
   std::vector<uint32_t> checksums;
@@ -234,8 +239,29 @@ Journal::Appended Journal::Append(RecordType type, Instant instant, uint64_t uni
   appended.next = {at.segment, static_cast<uint32_t>(at.offset + total)};
   appended.first_frame = first_frame;
   appended.bytes = static_cast<uint32_t>(total);
+  unsynced_bytes_.fetch_add(total, std::memory_order_relaxed);
   appended_.store(Pack(appended.next), std::memory_order_release);
   return appended;
+}
+
+// A sync of blocks that were allocated and never written has the filesystem note that they are
+// written now, which takes as long again as the data. Zeros where there are none but zeros, or what
+// a segment held that is used again, change nothing and make that one note for many syncs.
+void Journal::WriteAhead(uint64_t end) {
+  if (end <= written_until_ || synced_bytes_.load(std::memory_order_relaxed) > kOftenBytes ||
+      unsynced_bytes_.load(std::memory_order_relaxed) > kOftenBytes)
+    return;
+  static const std::string zeros(kAheadBytes, '\0');
+  const uint64_t from = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
+  if (from >= capacity_) return;
+  const uint64_t bytes = std::min(kAheadBytes, capacity_ - from);
+  const iovec part = Part(std::string_view(zeros).substr(0, bytes));
+  try {
+    current_->WriteAt({&part, 1}, from);
+    written_until_ = from + bytes;
+  } catch (const Refused&) {
+    written_until_ = capacity_;  // it can be done without
+  }
 }
 
 // The bytes before and the zeros behind the record are those that are there already, or of no
@@ -289,17 +315,17 @@ void Journal::EraseUnerased() {
   unerased_.reset();
 }
 
-std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint32_t number,
-                                         uint64_t record_bytes, uint64_t* capacity) {
+Journal::NewSegment Journal::BeginFile(const std::filesystem::path& path, uint32_t number,
+                                       uint64_t record_bytes) {
   const uint64_t planned =
       full_size_ ? max_segment_bytes_ : PlannedCapacity(number, max_segment_bytes_);
   const uint64_t needed = NeededCapacity(record_bytes);
   if (pool_ != nullptr && planned == pool_->segment_bytes() && needed <= planned) {
     try {
       if (std::shared_ptr<File> file = pool_->Take(path)) {
+        const uint64_t written = file->Size();
         file->Allocate(planned);
-        *capacity = planned;
-        return file;
+        return {std::move(file), planned, written};
       }
     } catch (const Refused&) {
       files_->Remove(path);  // a new one may do
@@ -307,12 +333,12 @@ std::shared_ptr<File> Journal::BeginFile(const std::filesystem::path& path, uint
   }
   std::shared_ptr<File> file = files_->Open(path, FileLayer::Mode::kCreate);
   try {
-    *capacity = AllocateWhatFits(file.get(), planned, needed);
+    const uint64_t capacity = AllocateWhatFits(file.get(), planned, needed);
+    return {std::move(file), capacity, 0};
   } catch (const Refused&) {
     files_->Remove(path);
     throw;
   }
-  return file;
 }
 
 void Journal::Roll(uint64_t record_bytes, Instant instant) {
@@ -323,17 +349,16 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   header.number = end().segment + 1;
   header.generation = instant.ns;
   const auto path = directory_ / SegmentFileName(header.number);
-  uint64_t capacity = 0;
-  std::shared_ptr<File> file;
+  NewSegment begun;
   const std::string encoded = header.Encode();
   try {
-    file = BeginFile(path, header.number, record_bytes, &capacity);
+    begun = BeginFile(path, header.number, record_bytes);
     const iovec part = Part(encoded);
-    file->WriteAt({&part, 1}, 0);
+    begun.file->WriteAt({&part, 1}, 0);
     // A journal without its first segment was collected: a power failure must not leave one.
     if (header.number == 1) files_->SyncDirectory(directory_);
   } catch (const Refused&) {
-    if (file != nullptr)
+    if (begun.file != nullptr)
       files_->Remove(path);  // nothing has happened: the operation can be tried again
     throw;
   }
@@ -345,10 +370,11 @@ void Journal::Roll(uint64_t record_bytes, Instant instant) {
   }
   const std::lock_guard lock(mutex_);
   if (current_ != nullptr) sealed_unsynced_.push_back(std::move(current_));
-  current_ = std::move(file);
+  current_ = std::move(begun.file);
   current_header_ = header;
   tail_ = encoded;
-  capacity_ = capacity;
+  capacity_ = begun.capacity;
+  written_until_ = begun.written;
   directory_dirty_ = true;
   appended_.store(Pack({header.number, kSegmentHeaderBytes}), std::memory_order_release);
 }
@@ -401,6 +427,7 @@ void Journal::Sync() {
     const uint64_t group = std::exchange(waiting_, 0);
     const auto begun = std::chrono::steady_clock::now();
     const uint64_t target = appended_.load(std::memory_order_acquire);
+    const uint64_t bytes = unsynced_bytes_.exchange(0, std::memory_order_relaxed);
     std::vector<std::shared_ptr<File>> files = sealed_unsynced_;
     const size_t sealed_count = files.size();
     if (current_ != nullptr) files.push_back(current_);
@@ -422,6 +449,7 @@ void Journal::Sync() {
       sealed_unsynced_.erase(sealed_unsynced_.begin(),
                              sealed_unsynced_.begin() + static_cast<ptrdiff_t>(sealed_count));
       durable_ = target;
+      synced_bytes_.store(bytes, std::memory_order_relaxed);
       CountSyncGroup(group, NanosecondsSince(begun));
     }
     synced_.notify_all();

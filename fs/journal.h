@@ -102,8 +102,13 @@ class Journal {
   void ReadTail();
   void EraseUnerased();
   void Roll(uint64_t record_bytes, Instant instant);
-  std::shared_ptr<File> BeginFile(const std::filesystem::path& path, uint32_t number,
-                                  uint64_t record_bytes, uint64_t* capacity);
+  struct NewSegment {
+    std::shared_ptr<File> file;
+    uint64_t capacity = 0;
+    uint64_t written = 0;  // bytes from its begin that were written before, by whatever
+  };
+  NewSegment BeginFile(const std::filesystem::path& path, uint32_t number, uint64_t record_bytes);
+  void WriteAhead(uint64_t end);
   void Seal();
   void CheckUsable() const;
 
@@ -116,6 +121,7 @@ class Journal {
   std::shared_ptr<File> current_;
   SegmentHeader current_header_;
   uint64_t capacity_ = 0;
+  uint64_t written_until_ = 0;  // before it, the current segment's blocks have been written
   uint64_t max_segment_bytes_ = kMaxSegmentBytes;
   bool full_size_ = false;
   SegmentPool* pool_ = nullptr;
@@ -124,8 +130,10 @@ class Journal {
   // kernel need not read what a segment that is used again held there.
   std::string tail_;
 
-  std::atomic<uint64_t> appended_{0};  // packed position after the newest record
-  std::atomic<uint64_t> durable_{0};   // packed position before which all is on the disk
+  std::atomic<uint64_t> appended_{0};        // packed position after the newest record
+  std::atomic<uint64_t> durable_{0};         // packed position before which all is on the disk
+  std::atomic<uint64_t> unsynced_bytes_{0};  // appended since the last sync began
+  std::atomic<uint64_t> synced_bytes_{UINT64_MAX};  // what that sync was for
   std::atomic<bool> broken_{false};
   // Where a write failed and may have left something; the appender's.
   std::optional<std::pair<uint64_t, uint64_t>> unerased_;

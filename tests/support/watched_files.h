@@ -26,6 +26,7 @@ class WatchedFiles : public FileLayer {
   bool fail_syncs = false;
   std::atomic<int> syncs{0};
   std::atomic<uint64_t> bytes_read{0};
+  std::atomic<uint64_t> bytes_written{0};
   std::atomic<int> writes_of_partial_pages{0};
   std::function<void(const std::string&)> before_write;  // gets the path; may throw
   std::function<void(const std::string&)> after_write;   // once it is done
@@ -72,6 +73,7 @@ class WatchedFiles : public FileLayer {
         throw Refused(ENOSPC, "no space");
       }
       file_->WriteAt(parts, offset);
+      watch_->bytes_written += bytes;
       if (watch_->after_write) watch_->after_write(path_);
     }
     size_t ReadAt(std::span<char> out, uint64_t offset) override {
