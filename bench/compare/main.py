@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -145,7 +146,11 @@ class Run:
                 self.round(number)
         for run, some in self.alone:
             print("history: " + ", ".join(row.name for row in some), flush=True)
-            self.add(some, "rewind", run(self.settings))
+            try:
+                self.add(some, "rewind", run(self.settings))
+            except (RuntimeError, OSError) as error:
+                print(f"  failed: {error}", flush=True)
+                self.failed = True
 
 
 def arguments_of_command():
@@ -188,6 +193,8 @@ def main():
     if not run.rows:
         sys.exit(f"compare: no row matches {arguments.only}")
     run.need()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))  # what was mounted is unmounted
     facts = report.machine(work)
     try:
         run.all()
