@@ -21,7 +21,7 @@ constexpr const char* kNoteName = "durable";
 constexpr size_t kNoteBytes = 4 + 4 + 4;
 // Who syncs after less than the first is waiting for the disk, not for its bandwidth: then so much
 // is written ahead.
-constexpr uint64_t kOftenBytes = 64 << 10;
+constexpr uint64_t kOftenBytes = 128 << 10;
 constexpr uint64_t kAheadBytes = 256 << 10;
 
 // Segments double from small to large, so that an empty volume stays small and a large one has few
