@@ -26,6 +26,7 @@
 
 #include "fs/figures.h"
 #include "fs/page_dropper.h"
+#include "fs/read_ahead.h"
 #include "fs/request_board.h"
 #include "fs/session_operations.h"
 #include "fs/session_request.h"
@@ -83,6 +84,7 @@ class FuseSession : public Session {
       fuse_session_destroy(session_);
       throw;
     }
+    ReadAheadMore(mountpoint_);
   }
 
   ~FuseSession() override {
