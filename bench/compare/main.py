@@ -49,6 +49,12 @@ WORKLOADS = (
 )
 
 
+HISTORIES = (1_000, 1_000_000)
+LONG = 5_000_000
+ALL_ROWS = (*rows.DATA, rows.CPU, *rows.WRITERS, *rows.NAMES, *rows.PROGRAMS, *rows.PGBENCH, *rows.SQLITE, *rows.REDIS,
+            *(row for writes in HISTORIES for row in rows.past(writes)), *rows.BYTES, *rows.IDLE, *rows.long(LONG))
+
+
 class Settings:
     """What workloads are told, and what is made once for all of them."""
 
@@ -87,14 +93,16 @@ class Run:
         wanted = arguments.peers.split(",") if arguments.peers else peers.NAMES
         self.workloads = [(run, chosen(some), [name for name in who if name in wanted], programs_needed)
                           for run, some, who, programs_needed in WORKLOADS if chosen(some)]
-        alone = [(past.run, past.rows) for past in map(history.Past, (1_000, 100_000 if settings.quick else 1_000_000))]
+        histories = (1_000, 100_000) if settings.quick else HISTORIES
+        alone = [(past.run, past.rows) for past in map(history.Past, histories)]
         alone += [(history.amplification, rows.BYTES), (history.idle, rows.IDLE)]
         if arguments.long:
             last = history.Long(arguments.long)
             self.curves = last.curves
             alone.append((last.run, last.rows))
         self.alone = [(run, chosen(some)) for run, some in alone if chosen(some)]
-        self.rows = [row for _, some, *_ in self.workloads for row in some] + [row for _, some in self.alone for row in some]
+        measured = [row for _, some, *_ in self.workloads for row in some] + [row for _, some in self.alone for row in some]
+        self.rows = [row for row in ALL_ROWS if row in measured] + [row for row in measured if row not in ALL_ROWS]
 
     def need(self):
         need(*{name for *_, some in self.workloads for name in some},
@@ -139,6 +147,13 @@ class Run:
         print(f"  {peer.name:<15}{text}  ({time.monotonic() - began:.0f} s)", flush=True)
         return figures
 
+    def take_rest(self, path):
+        with open(path, encoding="utf-8") as file:
+            earlier = json.load(file)
+        self.results = {**earlier["figures"], **self.results}
+        self.curves = self.curves or earlier["history"]
+        self.rows = [row for row in ALL_ROWS if row.name in self.results]
+
     def all(self):
         if self.workloads:
             for number in range(self.settings.rounds):
@@ -161,11 +176,12 @@ def arguments_of_command():
     parser.add_argument("--peers", help="comma-separated; of " + ", ".join(peers.NAMES))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int, help="of a measurement that takes as long as it is told to")
-    parser.add_argument("--long", type=int, nargs="?", const=5_000_000, metavar="WRITES",
+    parser.add_argument("--long", type=int, nargs="?", const=LONG, metavar="WRITES",
                         help="also what so many writes of history (default: 5 million) cost the present")
     parser.add_argument("--dir", help="a directory on the disk to measure (default: a new one below /var/tmp)")
     parser.add_argument("--json", metavar="FILE", default="compare.json")
     parser.add_argument("--svg", metavar="FILE", default="compare.svg")
+    parser.add_argument("--rest", metavar="FILE", help="the JSON of an earlier run: rows that this one does not measure")
     parser.add_argument("--readme", action="store_true", help="put table and plot into bench/")
     return parser.parse_args()
 
@@ -198,6 +214,8 @@ def main():
     facts = report.machine(work)
     try:
         run.all()
+        if arguments.rest:
+            run.take_rest(arguments.rest)
         save(run, facts, arguments)
     finally:
         unmount_below(work)

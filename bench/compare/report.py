@@ -8,6 +8,7 @@ import subprocess
 
 import peers
 import tools
+from reasons import REASONS
 from tools import number, spread
 
 PACKAGES = ("fio", "bindfs", "fuse-overlayfs", "btrfs-progs", "libfuse3-3", "librocksdb7.8", "git", "tar", "postgresql-15",
@@ -97,7 +98,8 @@ def markdown(rows, results, text):
         verdict = Verdict(row, figures)
         word = verdict.word
         if word == "missed":
-            word = f"**missed**: {row.missed_because}" if row.missed_because else "**missed**"
+            reason = REASONS.get(row.name)
+            word = f"**missed**: {reason}" if reason else "**missed**"
         lines.append(f"| {row.title}, {row.unit} | {spread(figures['rewind'])} | " + " | ".join(cells) +
                      f" | {verdict} | {word} |")
     return "\n".join(lines)

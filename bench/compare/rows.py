@@ -12,7 +12,6 @@ class Row:
     over: tuple = ()  # (peer, factor): rewind is to do at least so many times what the peer does
     at_least: float = None
     at_most: float = None
-    missed_because: str = ""
 
     def targets(self):
         """Of each: the peer (None: a figure), the figure wanted, whether it is the least."""

@@ -1,0 +1,25 @@
+"""Why a target is missed, by row, as found on the machine whose figures bench/README.md shows: profiles, counts of requests, and
+what `null` does, which stores nothing. To be changed with the figures."""
+
+REQUESTS = "requests, not work: see “Names”"
+KERNEL = "no request reaches the daemon: the kernel's page cache for FUSE, alike for all FUSE peers"
+
+REASONS = {
+    "write-seq": "FUSE copies each byte once more, and copying, checksums and ext4 come one after the other; `null` alone is "
+                 "not 0.9 × local on a disk that takes 1.8 GB/s",
+    "read-seq-cold": "the daemon's copy and checksums come after the disk's work, of 512 KiB at a time",
+    "read-seq-cached": KERNEL,
+    "read-4k-cached": KERNEL,
+    "write-4k": "CPU of the daemon a write: see “A write”",
+    "write-4k-fsync": "two requests and the index on top of one fdatasync: see “A sync”",
+    "write-8k-jobs": "local has several fdatasyncs under way, the journal one: see “A sync”",
+    "create": REQUESTS,
+    "unlink": REQUESTS,
+    "untar": REQUESTS,
+    "rm": REQUESTS,
+    "git-checkout": REQUESTS,
+    "git-status": "git's own work: bindfs, whose attributes are cached too, is as near to local",
+    "stat": "no request reaches the daemon: what the kernel does for FUSE itself (`null` is alike)",
+    "list": "as stat",
+    "memory-mounts": "1 MiB for each of two threads of each mount, to receive the largest write into: see “Memory”",
+}
