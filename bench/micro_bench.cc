@@ -96,7 +96,7 @@ void JournalAppend(benchmark::State& state) {
   const std::string body(48, 'b');
   const std::string data(static_cast<size_t>(state.range(0)), 'd');
   uint64_t instant = kFirstInstant;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     journal.Append(rw::RecordType::kWrite, Instant{++instant}, instant, body, data);
     if (state.range(1) != 0) journal.Sync();
   }
@@ -111,7 +111,7 @@ BENCHMARK(JournalAppend)
 void IndexCommit(benchmark::State& state) {
   WrittenIndex index;
   uint64_t chunk = 0, writes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     if (state.range(0) != 0) {
       index.WriteAtRandom();
     } else {
@@ -137,14 +137,15 @@ WrittenIndex& ManyWrites() {
 void ExtentLookup(benchmark::State& state) {
   WrittenIndex& index = ManyWrites();
   const rw::View head = index.ViewAt(rw::kInstantMax);
-  for (auto _ : state) benchmark::DoNotOptimize(head.FindChunk(kIno, index.RandomChunk(), {}));
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(head.FindChunk(kIno, index.RandomChunk(), {}));
 }
 BENCHMARK(ExtentLookup);
 
 // At an instant that nobody has asked for before.
 void ViewLookup(benchmark::State& state) {
   WrittenIndex& index = ManyWrites();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const rw::View view = index.ViewAt(index.RandomInstant());
     benchmark::DoNotOptimize(view.FindInode(kIno));
     benchmark::DoNotOptimize(view.FindChunk(kIno, index.RandomChunk(), {}));

@@ -21,5 +21,6 @@ REASONS = {
     "git-status": "git's own work: bindfs, whose attributes are cached too, is as near to local",
     "stat": "no request reaches the daemon: what the kernel does for FUSE itself (`null` is alike)",
     "list": "as stat",
+    "snapshot-read-4k-1000000": "the live volume has the places of its data in memory, the snapshot looks them up in the index",
     "memory-mounts": "1 MiB for each of two threads of each mount, to receive the largest write into: see “Memory”",
 }
