@@ -67,6 +67,9 @@ class FuseSession : public Session {
     state_.make_room = std::move(options.make_room);
     state_.figures = std::move(options.figures);
     state_.drop_pages = [this](uint64_t node) { pages_.Drop(node); };
+    state_.drop_attributes = [this](uint64_t node) {
+      fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
+    };
     if (options.inherited) {
       Inherit(std::move(*options.inherited));
       return;

@@ -270,6 +270,13 @@ void RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
   });
 }
 
+// Of what a rename has moved. The kernel knows that they have changed, but an answer on its way to
+// somebody else may have been given before, and would be taken for newer.
+void DropAttributesOf(fuse_req_t req, const Node& dir, const char* name) {
+  if (const auto moved = dir.volume->Lookup(dir.ino, name))
+    StateOf(req).drop_attributes(dir.IdOf(moved->ino));
+}
+
 void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned flags) {
   Guard(req, "rename", parent, [&] {
@@ -278,6 +285,8 @@ void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_
     if (dir.ino == kRootIno && name == kHiddenDirectory)
       throw Refused(EPERM, ".rewind stays where it is");
     dir.volume->Rename(CallerOf(req), dir.ino, name, new_dir.ino, new_name, flags);
+    DropAttributesOf(req, new_dir, new_name);
+    if ((flags & RENAME_EXCHANGE) != 0) DropAttributesOf(req, dir, name);
     fuse_reply_err(req, 0);
   });
 }
@@ -477,6 +486,7 @@ void SetXattr(fuse_req_t req, fuse_ino_t id, const char* name, const char* value
     const Node node = FindForChange(req, id);
     node.volume->SetXattr(CallerOf(req), node.ino, name, {value, size}, flags,
                           CurrentRequest().kill_sgid);
+    StateOf(req).drop_attributes(id);
     fuse_reply_err(req, 0);
   });
 }
@@ -485,6 +495,7 @@ void RemoveXattr(fuse_req_t req, fuse_ino_t id, const char* name) {
   Guard(req, "removexattr", id, [&] {
     const Node node = FindForChange(req, id);
     node.volume->RemoveXattr(CallerOf(req), node.ino, name);
+    StateOf(req).drop_attributes(id);
     fuse_reply_err(req, 0);
   });
 }

@@ -27,7 +27,9 @@ struct SessionState {
   SessionNodes nodes;
   std::function<bool()> make_room;                // on a full disk; may be empty
   std::function<void(uint64_t node)> drop_pages;  // has the kernel forget a node's contents, soon
-  std::string source;                             // for log lines
+  // Has the kernel ask for a node's attributes again, and take no answer that it has not seen yet.
+  std::function<void(uint64_t node)> drop_attributes;
+  std::string source;  // for log lines
   Writers writers;
   std::shared_ptr<VolumeFigures> figures;  // may be null
   std::atomic<uint32_t> agreed_flags{0};   // of FUSE's INIT
