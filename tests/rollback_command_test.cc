@@ -69,6 +69,21 @@ TEST_F(RollbackCommandTest, SeveralVolumesGoBackAndAgainForth) {
   EXPECT_EQ(Cat("b", "before-rollback-2"), "good");
 }
 
+TEST_F(RollbackCommandTest, UndoTakesItBackForEachVolume) {
+  for (const char* name : {"a", "b"}) {
+    Done({"create", name});
+    Write(name, "good");
+  }
+  const std::string then = Now();
+  for (const char* name : {"a", "b"}) Write(name, "mistake");
+  Done({"rollback", "a", "b", "--at", then});
+  Done({"undo", "a"});
+  EXPECT_EQ(Cat("a"), "mistake");
+  EXPECT_EQ(Cat("b"), "good");
+  Done({"undo", "a", "--redo"});
+  EXPECT_EQ(Cat("a"), "good");
+}
+
 TEST_F(RollbackCommandTest, WhatWasThereIsKeptThoughNothingElseIs) {
   Done({"create", "a", "-o", "retention=0", "-o", "keep=none"});
   Write("a", "good");
