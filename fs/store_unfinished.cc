@@ -31,7 +31,7 @@ std::string StoreImpl::Begin(const CreateRequest& request) {
   record.options = request.options;
   record.size_bytes = request.size_bytes;
   record.retention = request.retention;
-  const std::string name = record.name;
+  std::string name = record.name;
   const TimelineId timeline = catalog_->NextTimelineId();
   try {
     MakeEmpty(request, std::move(record));

@@ -151,7 +151,7 @@ std::string AnswerImport(
     const std::function<Volumes&()>& volumes,
     const std::function<bool(const std::function<bool(std::string_view)>&)>& read) {
   Json report;
-  const std::string refusal = Guarded("Rewind.Import", [&] {
+  std::string refusal = Guarded("Rewind.Import", [&] {
     const std::shared_ptr<void> held = place();
     const Json asked = ParseBody(request);
     const std::string name = Text(asked, "Name");

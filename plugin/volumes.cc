@@ -27,6 +27,13 @@ namespace {
 
 constexpr char kCommandLinePrefix[] = "cli:";
 
+[[noreturn]] void RefuseAmbiguous(const std::string& label, const std::string& first, Instant at,
+                                  const std::string& second, Instant also_at) {
+  throw Refused(EINVAL, "mark " + Quoted(label) + " is " + FormatInstant(at) + " of " + first +
+                            ", but " + FormatInstant(also_at) + " of " + second +
+                            "; give a time that is one for all");
+}
+
 [[noreturn]] void RefuseUnknown(const std::string& name) {
   throw Refused(ENOENT, "no such volume: " + Quoted(name));
 }
@@ -581,11 +588,7 @@ Instant Volumes::InstantOfAll(const std::vector<std::string>& names, const std::
     if (!store_.Find(name)) RefuseUnknown(name);
     for (const Mark& mark : store_.Marks(name)) {
       if (mark.label != time) continue;
-      if (marked && *marked != mark.at) {
-        throw Refused(EINVAL, "mark " + Quoted(time) + " is " + FormatInstant(*marked) + " of " +
-                                  first + ", but " + FormatInstant(mark.at) + " of " + name +
-                                  "; give a time that is one for all");
-      }
+      if (marked && *marked != mark.at) RefuseAmbiguous(time, first, *marked, name, mark.at);
       if (!marked) first = name;
       marked = mark.at;
     }
