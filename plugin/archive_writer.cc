@@ -45,6 +45,7 @@ ArchiveWriter::ArchiveWriter(std::function<void(std::string_view)> out)
       archive_, this, nullptr,
       [](archive*, void* self, const void* bytes, size_t size) -> la_ssize_t {
         auto* writer = static_cast<ArchiveWriter*>(self);
+        if (writer->given_up_) return -1;
         try {
           writer->out_({static_cast<const char*>(bytes), size});
           return static_cast<la_ssize_t>(size);
@@ -57,7 +58,7 @@ ArchiveWriter::ArchiveWriter(std::function<void(std::string_view)> out)
 }
 
 ArchiveWriter::~ArchiveWriter() {
-  archive_write_fail(archive_);  // else it would write an end
+  given_up_ = true;  // else it would write an end. (archive_write_fail would leak its buffers.)
   archive_entry_free(entry_);
   archive_write_free(archive_);
 }

@@ -43,6 +43,7 @@ class ArchiveWriter {
 
   std::function<void(std::string_view)> out_;
   std::exception_ptr thrown_;
+  bool given_up_ = false;
   archive* archive_;
   archive_entry* entry_;
   enum class State { kNone, kNode, kContents } state_ = State::kNone;
