@@ -15,6 +15,7 @@ import unittest
 
 import images
 import leftovers
+from case import NamedCase
 from engine import BINARY, Engine, say
 
 ENGINE: Engine = None
@@ -27,6 +28,7 @@ def setUpModule():
     ENGINE = Engine()
     unittest.addModuleCleanup(ENGINE.close)
     docker = ENGINE.docker
+    NamedCase.docker = staticmethod(docker)
     began = time.monotonic()
     ENGINE.start()
     images.make(ENGINE)
@@ -54,23 +56,8 @@ def status(name):
     return json.loads(docker("volume", "inspect", name).stdout)[0].get("Status") or {}
 
 
-class Case(unittest.TestCase):
-    """Names of volumes and containers begin with the case's own, and go when it ends."""
-
-    def setUp(self):
-        self.prefix = self._testMethodName.removeprefix("test_").replace("_", "-")[:30]
-        self.addCleanup(self.clean)
-
-    def clean(self):
-        containers = docker("ps", "-aq", "--filter", f"name={self.prefix}", check=False).stdout.split()
-        if containers:
-            docker("rm", "-f", *containers, check=False)
-        for volume in docker("volume", "ls", "-q", check=False).stdout.split():
-            if volume.startswith(self.prefix):
-                docker("volume", "rm", volume, check=False)
-
-    def name(self, suffix):
-        return f"{self.prefix}-{suffix}"
+class Case(NamedCase):
+    patience = 20
 
     def volume(self, suffix="v", **options):
         name = self.name(suffix)
@@ -97,16 +84,6 @@ class Case(unittest.TestCase):
         for word in words:
             self.assertIn(word.lower(), error.lower())
         return error
-
-    def eventually(self, check, seconds=20):
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return check()
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
 
 
 class StoryTest(Case):

@@ -9,11 +9,11 @@ over the same data. Needs root.
 
 import os
 import sys
-import time
 import unittest
 
 import images
 import leftovers
+from case import PatientCase
 from engine import BINARY, Engine
 
 # Counts its starts; then appends 1, 2, 3, … and says so when that fails, until it is told to end.
@@ -24,7 +24,7 @@ while [ ! -e /v/stop ]; do echo $i >>/v/log || echo failed; i=$((i+1)); done
 """
 
 
-class EngineFaultsTest(unittest.TestCase):
+class EngineFaultsTest(PatientCase):
     @classmethod
     def setUpClass(cls):
         leftovers.exit_on_signals()
@@ -52,16 +52,6 @@ class EngineFaultsTest(unittest.TestCase):
     def run_in(self, volume, script):
         return self.docker("run", "--rm", "--network", "none", "-v", f"{volume}:/v", "box", "/bin/sh", "-c",
                            script).stdout
-
-    def eventually(self, check, seconds=60):
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return check()
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
 
     def lines(self, container, file="log"):
         result = self.docker("exec", container, "/bin/wc", "-l", f"/v/{file}", check=False)

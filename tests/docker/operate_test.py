@@ -17,6 +17,7 @@ import unittest
 
 import images
 import leftovers
+from case import NamedCase
 from engine import BINARY, Engine, say
 from holding_proxy import HoldingProxy
 
@@ -36,6 +37,7 @@ def setUpModule():
     ENGINE = Engine()
     unittest.addModuleCleanup(ENGINE.close)
     docker = ENGINE.docker
+    NamedCase.docker = staticmethod(docker)
     began = time.monotonic()
     ENGINE.start()
     images.make(ENGINE)
@@ -67,23 +69,8 @@ def rewind(*arguments, **how):
     return output
 
 
-class Case(unittest.TestCase):
-    """Names of volumes and containers begin with the case's own, and go when it ends."""
-
-    def setUp(self):
-        self.prefix = self._testMethodName.removeprefix("test_").replace("_", "-")[:24]
-        self.addCleanup(self.clean)
-
-    def clean(self):
-        containers = docker("ps", "-aq", "--filter", f"name={self.prefix}", check=False).stdout.split()
-        if containers:
-            docker("rm", "-f", *containers, check=False)
-        for volume in docker("volume", "ls", "-q", check=False).stdout.split():
-            if volume.startswith(self.prefix):
-                docker("volume", "rm", volume, check=False)
-
-    def name(self, suffix):
-        return f"{self.prefix}-{suffix}"
+class Case(NamedCase):
+    prefix_length = 24
 
     def volume(self, suffix="v", *arguments):
         name = self.name(suffix)
@@ -114,16 +101,6 @@ class Case(unittest.TestCase):
 
     def marks(self, volume):
         return {mark["label"]: mark for mark in json.loads(rewind("marks", volume, "--json"))}
-
-    def eventually(self, check, seconds=60):
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return check()
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
 
     def healthy(self, container):
         self.eventually(lambda: self.assertEqual(self.state(container)["Health"]["Status"], "healthy"))
