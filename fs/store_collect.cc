@@ -201,7 +201,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   const bool complete = sweep.Run();
   report.versions = sweep.counts().dropped;
   if (!complete) return report;
-  uint64_t kept_bytes = survey.bytes_in_range;
+  uint64_t kept_bytes = survey.bytes_in_range, dead_bytes = 0;
   std::vector<Candidate> dead, rest;
   // Of a segment that an earlier run began to empty, versions within the range may hold what the
   // range's first instant does not see there any more: no mark does not say that it is free.
@@ -212,6 +212,7 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
     const MoveWatch::SegmentKey key{candidate.timeline, candidate.segment};
     candidate.live_bytes = survey.live.LiveBytes(candidate.timeline, candidate.segment);
     kept_bytes += candidate.live_bytes;
+    dead_bytes += candidate.dead_bytes();
     if (damaged_segments_.contains(key) || held.contains(key)) continue;
     if (emptying.contains(key)) {
       victims.push_back(candidate);
@@ -219,8 +220,6 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
       (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
     }
   }
-  uint64_t dead_bytes = 0;
-  for (const Candidate& candidate : survey.candidates) dead_bytes += candidate.dead_bytes();
   much_is_dead_ = dead_bytes > kept_bytes / kMuchDeadPart;
   report.journal_bytes += Free(survey, dead);
   const bool resumed = !victims.empty();

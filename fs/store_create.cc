@@ -26,6 +26,17 @@ TimelineRecord StoreImpl::ForkTimeline(const Place& place) {
   return record;
 }
 
+void StoreImpl::GoBack(VolumeRecord record, const Place& place, TimelineId next,
+                       CatalogStore::Change* change, std::optional<Instant> undoes) {
+  TimelineRecord timeline = ForkTimeline(place);
+  timeline.id = next;
+  timeline.created = clock_.Next();
+  record.bindings.push_back({timeline.created, timeline.id, undoes});
+  record.rolled_back_to = place.at;
+  change->put_volumes.push_back(std::move(record));
+  change->put_timelines.push_back(timeline);
+}
+
 void StoreImpl::Create(const CreateRequest& request) {
   std::optional<Collector::Pause> pause;  // it may have the head open
   if (request.source_kind == SourceKind::kRollback) pause.emplace(*collector_);
@@ -179,14 +190,9 @@ void StoreImpl::RollBack(const CreateRequest& request, const VolumeRecord& sourc
   record.fixed_at = clock_.Next();
   record.created = *record.fixed_at;
   record.bindings.push_back({record.created, source.timeline()});
-  TimelineRecord timeline = ForkTimeline(place);
-  timeline.created = clock_.Next();
-  VolumeRecord rolled_back = source;
-  rolled_back.bindings.push_back({timeline.created, timeline.id});
-  rolled_back.rolled_back_to = place.at;
   CatalogStore::Change change;
-  change.put_volumes = {record, rolled_back};
-  change.put_timelines.push_back(timeline);
+  change.put_volumes.push_back(std::move(record));
+  GoBack(source, place, catalog_->NextTimelineId(), &change);
   catalog_->Commit(change);
 }
 

@@ -211,6 +211,9 @@ class StoreImpl : public Store {
   // All of these need catalog_mutex_.
   Place Resolve(const VolumeRecord& source, std::optional<Instant> at);
   TimelineRecord ForkTimeline(const Place& place);
+  // Binds the volume to a new timeline that begins as the place was.
+  void GoBack(VolumeRecord record, const Place& place, TimelineId next,
+              CatalogStore::Change* change, std::optional<Instant> undoes = std::nullopt);
   Totals TotalsAt(TimelineId timeline, Instant at);
   std::shared_ptr<ViewVolume> MakeFixed(const Place& place);
   const Mark& NeedMark(const VolumeRecord& record, const std::string& label);

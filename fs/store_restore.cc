@@ -436,14 +436,8 @@ Instant StoreImpl::UndoRollback(const std::string& name, const TakenBack& action
   SyncPlace(place);
   if (HeadIsOpen(source.timeline()))
     throw Refused(EBUSY, "cannot undo the rollback of " + name + ": it is in use");
-  TimelineRecord timeline = ForkTimeline(place);
-  timeline.created = clock_.Next();
-  VolumeRecord rolled_back = source;
-  rolled_back.bindings.push_back({timeline.created, timeline.id, action.at});
-  rolled_back.rolled_back_to = place.at;
   CatalogStore::Change change;
-  change.put_volumes = {rolled_back};
-  change.put_timelines.push_back(timeline);
+  GoBack(source, place, catalog_->NextTimelineId(), &change, action.at);
   catalog_->Commit(change);
   return place.at;
 }

@@ -47,19 +47,13 @@ Instant StoreImpl::RollBackAll(const std::vector<std::string>& volumes, Instant 
   TimelineId next = catalog_->NextTimelineId();
   auto place = places.begin();
   for (const std::string& name : names) {
-    VolumeRecord record = catalog_->Need(name);
+    const VolumeRecord& record = catalog_->Need(name);
     SyncPlace(*place);
     if (!label.empty()) {
       SyncPlace(Resolve(record, before));
       change.put_marks.push_back({record.id, label, before, before, note, {}});
     }
-    TimelineRecord timeline = ForkTimeline(*place++);
-    timeline.id = next++;
-    timeline.created = clock_.Next();
-    record.bindings.push_back({timeline.created, timeline.id});
-    record.rolled_back_to = at;
-    change.put_volumes.push_back(std::move(record));
-    change.put_timelines.push_back(timeline);
+    GoBack(record, *place++, next++, &change);
   }
   catalog_->Commit(change);
   return before;

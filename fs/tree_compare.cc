@@ -17,6 +17,20 @@ bool SameAttributes(const Inode& a, const Inode& b) {
 
 }  // namespace
 
+bool HaveSameData(const View& view_a, Ino ino_a, const Inode& a, const View& view_b, Ino ino_b,
+                  const Inode& b, uint64_t end) {
+  for (uint64_t chunk = 0;; ++chunk) {
+    const auto in_a = view_a.NextChunk(ino_a, chunk);
+    const auto in_b = view_b.NextChunk(ino_b, chunk);
+    if (!in_a && !in_b) return true;
+    chunk = std::min(in_a.value_or(UINT64_MAX), in_b.value_or(UINT64_MAX));
+    if (chunk * kChunkBytes >= end) return true;
+    if (view_a.FindChunk(ino_a, chunk, a.cuts).extents() !=
+        view_b.FindChunk(ino_b, chunk, b.cuts).extents())
+      return false;
+  }
+}
+
 // The names of a directory, in the order that is the same in all views.
 class TreeComparison::Names {
  public:
@@ -106,7 +120,6 @@ void TreeComparison::CompareNames(const Pair& pair) {
   }
 }
 
-// Bytes that lie at the same place are the same; those that were written again count as changed.
 bool TreeComparison::SameContents(Ino source, const Inode& a, Ino present, const Inode& b) {
   if (!a.is_regular()) return true;
   const View& before = source_->view();
@@ -114,16 +127,7 @@ bool TreeComparison::SameContents(Ino source, const Inode& a, Ino present, const
   if (source == present && a.ctime == b.ctime &&
       before.chain().back().timeline == now.chain().back().timeline && a.cuts == b.cuts)
     return true;
-  for (uint64_t chunk = 0;; ++chunk) {
-    const auto in_a = before.NextChunk(source, chunk);
-    const auto in_b = now.NextChunk(present, chunk);
-    if (!in_a && !in_b) return true;
-    chunk = std::min(in_a.value_or(UINT64_MAX), in_b.value_or(UINT64_MAX));
-    if (chunk * kChunkBytes >= a.size) return true;
-    if (before.FindChunk(source, chunk, a.cuts).extents() !=
-        now.FindChunk(present, chunk, b.cuts).extents())
-      return false;
-  }
+  return HaveSameData(before, source, a, now, present, b, a.size);
 }
 
 void TreeComparison::Tell(RestoreChange::Kind kind, const std::string& path, const Inode& inode) {

@@ -6,6 +6,11 @@
 
 namespace rw {
 
+// Whether two files have their bytes at the same places, before `end`. Bytes that were written
+// again count as others.
+bool HaveSameData(const View& view_a, Ino ino_a, const Inode& a, const View& view_b, Ino ino_b,
+                  const Inode& b, uint64_t end);
+
 // Walks both trees at once, some names at a time; counts into `report` and tells the first changes.
 // An inode of 0: there is nothing.
 class TreeComparison {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fs/touched.h"
+#include "fs/tree_compare.h"
 #include "fs/volume.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
@@ -225,15 +226,7 @@ class Comparison {
       return false;
     if (a.is_dir()) return true;
     if (a.size != b.size || a.mtime != b.mtime) return false;
-    for (uint64_t chunk = 0;; ++chunk) {
-      const auto in_a = before_.NextChunk(change.ino_before, chunk);
-      const auto in_b = after_.NextChunk(change.ino_after, chunk);
-      if (!in_a && !in_b) return true;
-      chunk = std::min(in_a.value_or(UINT64_MAX), in_b.value_or(UINT64_MAX));
-      if (before_.FindChunk(change.ino_before, chunk, a.cuts).extents() !=
-          after_.FindChunk(change.ino_after, chunk, b.cuts).extents())
-        return false;
-    }
+    return HaveSameData(before_, change.ino_before, a, after_, change.ino_after, b, UINT64_MAX);
   }
 
   void Place(const Name& name, TreeChange change) {

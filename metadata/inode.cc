@@ -23,7 +23,9 @@ enum Flags : uint32_t {
   kAllFlags = (1 << 11) - 1,
 };
 
-void PutTime(std::string* out, FileTime time) {
+}  // namespace
+
+void PutTime(std::string* out, const FileTime& time) {
   PutSigned(out, time.seconds);
   PutVarint(out, time.nanoseconds);
 }
@@ -35,8 +37,6 @@ FileTime GetTime(Decoder* in) {
   if (time.nanoseconds >= 1'000'000'000) Decoder::Fail();
   return time;
 }
-
-}  // namespace
 
 std::string Inode::Encode(Instant at) const {
   const FileTime now = ToFileTime(at);

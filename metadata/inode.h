@@ -10,6 +10,8 @@
 
 namespace rw {
 
+class Decoder;
+
 using Ino = uint64_t;
 inline constexpr Ino kRootIno = 1;
 
@@ -23,6 +25,10 @@ struct FileTime {
 inline FileTime ToFileTime(Instant t) {
   return {static_cast<int64_t>(t.ns / 1'000'000'000), static_cast<uint32_t>(t.ns % 1'000'000'000)};
 }
+
+// As a signed varint of seconds and a varint of nanoseconds. GetTime throws as Decoder does.
+void PutTime(std::string* out, const FileTime& time);
+FileTime GetTime(Decoder* in);
 
 // The file was cut to `size` bytes at `at`: bytes at or beyond `size` that were written at or
 // before `at` are gone.

@@ -34,19 +34,6 @@ std::string Head(FrameKind kind, size_t bytes) {
   return head;
 }
 
-void PutTime(std::string* out, const FileTime& time) {
-  PutSigned(out, time.seconds);
-  PutVarint(out, time.nanoseconds);
-}
-
-FileTime GetTime(Decoder* decoder) {
-  FileTime time;
-  time.seconds = decoder->Signed();
-  time.nanoseconds = decoder->Number<uint32_t>();
-  if (time.nanoseconds >= 1'000'000'000) Decoder::Fail();
-  return time;
-}
-
 }  // namespace
 
 std::string EncodeFrame(FrameKind kind, std::string_view payload) {

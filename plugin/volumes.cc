@@ -572,12 +572,7 @@ Instant Volumes::RollBackAll(const std::vector<std::string>& names, Instant at,
   std::map<std::string, std::unique_ptr<Work>> works;
   for (const std::string& name : std::set<std::string>(names.begin(), names.end()))
     works[name] = std::make_unique<Work>(*this, name);
-  for (const auto& [name, work] : works) {
-    std::vector<MountHolder> holders = HoldersOf(work->entry());
-    std::erase_if(holders, [](const MountHolder& holder) { return holder.at.has_value(); });
-    if (holders.empty()) continue;
-    throw Refused(EBUSY, "cannot roll back " + name + ": mounted by " + Describe(holders, name));
-  }
+  for (const auto& [name, work] : works) RefuseHeld(*work, "cannot roll back " + name, name);
   return store_.RollBackAll(names, at, label, note);
 }
 
