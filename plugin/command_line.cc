@@ -6,12 +6,15 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 
 #include "metadata/quoted.h"
 #include "metadata/time_text.h"
 #include "plugin/archive_commands.h"
 #include "plugin/check_command.h"
 #include "plugin/client.h"
+#include "plugin/command_line_completion.h"
+#include "plugin/command_line_manual.h"
 #include "plugin/commands.h"
 #include "plugin/consistent_mark.h"
 #include "plugin/forget_command.h"
@@ -554,6 +557,10 @@ int RunCommandLine(int argc, char** argv) {
   app.add_subcommand("version", "Print the version")->final_callback([] {
     std::cout << "rewind " << REWIND_VERSION << std::endl;
   });
+  AddCompletionScripts(app);
+  AddManual(app);
+  if (argc > 1 && std::string_view(argv[1]) == "complete")
+    return RunComplete(app, {argv + 2, argv + argc});
   try {
     app.parse(argc, argv);
     return arguments.exit_code;
