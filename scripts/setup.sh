@@ -17,7 +17,7 @@ build=(build-essential cmake ninja-build pkg-config ccache libfuse3-dev librocks
   nettle-dev liblzma-dev libgtest-dev libgmock-dev)
 story=(busybox-static sqlite3)
 test=(python3 fuse3 attr acl util-linux postgresql postgresql-contrib redis-server git rsync clang clang-format
-  clang-tidy libarchive-tools)
+  clang-tidy libarchive-tools zsh fish groff-base mandoc docker-compose)
 
 wanted=()
 (($#)) || set -- build story engine test

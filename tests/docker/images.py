@@ -2,6 +2,7 @@
 
 import glob
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -112,3 +113,21 @@ def make_postgres(engine):
 def make_redis(engine):
     """`redis`: this machine's Redis."""
     _import(engine, "redis", [*_copied(_with_libraries("/usr/bin/redis-server", "/usr/bin/redis-cli")), _PASSWD])
+
+
+# Makes a database if there is none, and serves it.
+_SERVE = ('[ -e "$PGDATA/PG_VERSION" ] || initdb -U postgres -A trust -E UTF8 --locale=C >/dev/null; '
+          "exec postgres -k /tmp -c listen_addresses=127.0.0.1")
+
+
+def make_postgres_server(engine):
+    """`postgres` as the one that people pull, as far as the examples need it: it serves where that has its data."""
+    programs = make_postgres(engine)
+    environment = {"PATH": f"{programs}:/bin:/usr/bin", "PGDATA": "/var/lib/postgresql/data", "PGHOST": "/tmp",
+                   "PGUSER": "postgres"}
+    changes = [f"ENV {key}={value}" for key, value in environment.items()]
+    changes += [f"USER {SERVER_USER}:{SERVER_USER}", "STOPSIGNAL SIGINT",
+                f"CMD {json.dumps(['/bin/sh', '-c', _SERVE])}"]
+    container = engine.docker("create", "--network", "none", "postgres", "/bin/true").stdout.strip()
+    engine.docker("commit", *[word for change in changes for word in ("--change", change)], container, "postgres")
+    engine.docker("rm", container)
