@@ -20,10 +20,9 @@ from engine import BINARY, Engine, SOURCE_DIR, say
 
 HEADING = "### Somebody deleted the orders"
 README_TIME = "2026-11-27T14:00:00Z"
-# What differs here from the machine of somebody who uses the examples: no network, an image that does not begin as root.
+# What differs here from the machine of somebody who uses the examples.
 DATABASE = {"image": "postgres", "network_mode": "none"}
-HERE = {"database": {"services": {"db": DATABASE},
-                     "volumes": {"data": {"driver_opts": {"uid": str(images.SERVER_USER), "mode": "0700"}}}},
+HERE = {"database": {"services": {"db": DATABASE}},
         "restore-drill": {"services": {"db": DATABASE, "check": {"image": "postgres"}}},
         "test-copy": {"services": {"db": DATABASE}}}
 ENGINE: Engine = None
@@ -78,7 +77,7 @@ class ReadmeTest(unittest.TestCase):
     def test_rows_are_back(self):
         given = commands()
         self.assertLess(len(given), 6)
-        ENGINE.docker("volume", "create", "-d", "rewind", "-o", f"uid={images.SERVER_USER}", "-o", "mode=0700", "pgdata")
+        ENGINE.docker("volume", "create", "-d", "rewind", "pgdata")
         ENGINE.docker("run", "-d", "--network", "none", "--name", "db", "-v", "pgdata:/var/lib/postgresql/data",
                       "postgres")
         wait_for("db")

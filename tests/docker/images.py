@@ -104,7 +104,7 @@ def make_postgres(engine):
     # The just-in-time compiler needs a hundred megabytes of LLVM.
     loaded = [path for path in glob.glob(f"{libraries}/*.so") if "llvmjit" not in path]
     used = [os.path.join(programs, name) for name in ("initdb", "postgres", "psql", "pgbench", "pg_isready")]
-    entries = [*_copied(_with_libraries(*used, *loaded)),
+    entries = [*_copied(_with_libraries("/usr/bin/setpriv", *used, *loaded)),
                *_tree("/usr/share/postgresql/" + programs.split("/")[-2], ("man",)), _PASSWD]
     _import(engine, "postgres", entries)
     return programs
@@ -115,9 +115,11 @@ def make_redis(engine):
     _import(engine, "redis", [*_copied(_with_libraries("/usr/bin/redis-server", "/usr/bin/redis-cli")), _PASSWD])
 
 
-# Makes a database if there is none, and serves it.
-_SERVE = ('[ -e "$PGDATA/PG_VERSION" ] || initdb -U postgres -A trust -E UTF8 --locale=C >/dev/null; '
-          "exec postgres -k /tmp -c listen_addresses=127.0.0.1")
+# As root: makes the volume its user's, a database if there is none, and serves it as that user.
+_SERVE = (f'mkdir -p "$PGDATA"; chown {SERVER_USER}:{SERVER_USER} "$PGDATA"; chmod 700 "$PGDATA"; '
+          f"exec /usr/bin/setpriv --reuid {SERVER_USER} --regid {SERVER_USER} --clear-groups sh -c '"
+          '[ -e "$PGDATA/PG_VERSION" ] || initdb -U postgres -A trust -E UTF8 --locale=C; '
+          "exec postgres -k /tmp -c listen_addresses=127.0.0.1'")
 
 
 def make_postgres_server(engine):
@@ -126,8 +128,7 @@ def make_postgres_server(engine):
     environment = {"PATH": f"{programs}:/bin:/usr/bin", "PGDATA": "/var/lib/postgresql/data", "PGHOST": "/tmp",
                    "PGUSER": "postgres"}
     changes = [f"ENV {key}={value}" for key, value in environment.items()]
-    changes += [f"USER {SERVER_USER}:{SERVER_USER}", "STOPSIGNAL SIGINT",
-                f"CMD {json.dumps(['/bin/sh', '-c', _SERVE])}"]
+    changes.append(f"CMD {json.dumps(['/bin/sh', '-c', _SERVE])}")
     container = engine.docker("create", "--network", "none", "postgres", "/bin/true").stdout.strip()
     engine.docker("commit", *[word for change in changes for word in ("--change", change)], container, "postgres")
     engine.docker("rm", container)
