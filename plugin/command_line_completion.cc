@@ -269,6 +269,7 @@ int RunComplete(const CLI::App& app, const std::vector<std::string>& arguments) 
     words.assign(line.words.begin() + (line.words.size() > 1 ? 1 : 0), line.words.end());
   }
   const Answer answer = Complete(app, words);
+  alarm(0);
   std::cout << answer.kind << '\n';
   for (const Candidate& each : answer.candidates) {
     if (is_line) {

@@ -1,7 +1,7 @@
 // Goal: a shell is offered what a command line can go on with, and nothing else; at once and in
 // silence, also without a daemon. No command, option or operand is left out.
-// Method: the real binary, once as the daemon and once as what the shells' scripts run; what the
-// help lists is what has to be offered.
+// Method: the real binary as the daemon, and what the shells' scripts run, in this process or as
+// they do; what the help lists is what has to be offered.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -45,15 +45,34 @@ Words FindAll(const std::string& text, const std::regex& pattern) {
 
 class CompletionTest : public testing::CommandLineTest {
  protected:
-  void SetUp() override { setenv("REWIND_COMPLETION_SECONDS", "100", 1); }  // however busy it is
-  void TearDown() override { unsetenv("REWIND_COMPLETION_SECONDS"); }
+  void SetUp() override {
+    setenv("REWIND_COMPLETION_SECONDS", "100", 1);  // however busy it is
+    setenv("REWIND_SOCKET", daemon_.socket().c_str(), 1);
+  }
+  void TearDown() override {
+    unsetenv("REWIND_COMPLETION_SECONDS");
+    unsetenv("REWIND_SOCKET");
+  }
+  // In this process, of which there need not be hundreds.
+  static std::string Here(Words arguments) {
+    arguments.insert(arguments.begin(), "rewind");
+    std::vector<char*> argv;
+    for (std::string& each : arguments) argv.push_back(each.data());
+    argv.push_back(nullptr);
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int exit_code = RunCommandLine(static_cast<int>(arguments.size()), argv.data());
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+    EXPECT_EQ(exit_code, kExitDone);
+    return ::testing::internal::GetCapturedStdout();
+  }
   // The first line says what the others are.
-  Words Answer(Words words) const {
+  static Words Answer(Words words) {
     words.insert(words.begin(), {"complete", "words"});
-    return LinesOf(Done(words));
+    return LinesOf(Here(words));
   }
   // Without their meanings.
-  Words Complete(const Words& words) const {
+  static Words Complete(const Words& words) {
     Words candidates = Answer(words);
     EXPECT_EQ(candidates.at(0), "values");
     candidates.erase(candidates.begin());
@@ -67,14 +86,14 @@ class CompletionTest : public testing::CommandLineTest {
 
 TEST_F(CompletionTest, EveryCommandOptionAndOperandIsKnown) {
   const Words commands = Complete({""});
-  const std::string help = Done({"--help"});
+  const std::string help = Here({"--help"});
   EXPECT_EQ(commands,
             FindAll(help.substr(help.find("Subcommands:")), std::regex("\n  ([a-z-]+) ")));
   for (const std::string& command : commands) {
-    const std::string text = Done({command, "--help"});
+    const std::string text = Here({command, "--help"});
     const Words options = FindAll(text, std::regex("\n  (?:-[a-z],)?(--[a-z-]+)"));
     EXPECT_EQ(Complete({command, "-"}), options);
-    // Done() wants nothing on standard error, where an operand that is not known is complained of.
+    // Nothing may be said on standard error, where an operand that is not known is complained of.
     for (const std::string& option : options) Answer({command, option, ""});
     const size_t begin = text.find("Positionals:");
     const std::string positionals =
