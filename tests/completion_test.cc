@@ -25,7 +25,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::RunResult;
-using ::testing::UnorderedElementsAre;
 using Words = std::vector<std::string>;
 
 Words LinesOf(const std::string& text) {
