@@ -15,7 +15,8 @@ namespace {
 
 // A whole sentence of what the help says without its end.
 std::string Sentence(std::string text) {
-  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = text[0] - 'a' + 'A';
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z')
+    text[0] = static_cast<char>(text[0] - 'a' + 'A');
   if (!text.empty() && !text.ends_with(".")) text += ".";
   return text;
 }
