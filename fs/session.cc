@@ -43,6 +43,8 @@ constexpr char kWithoutResend[] = "REWIND_WITHOUT_RESEND";
 constexpr milliseconds kUnmountPatience{2000};
 // After this long, every process has seen the replies that an earlier daemon sent to it.
 constexpr milliseconds kReplyPatience{30'000};
+// That an inode is forgotten is said at once, but after requests that were there before.
+constexpr milliseconds kForgetPatience{1000};
 // Operations of one probe.
 constexpr uint64_t kEmptiedAtOnce = 64;
 constexpr int kWakeSignal =
@@ -70,6 +72,7 @@ class FuseSession : public Session {
     state_.drop_attributes = [this](uint64_t node) {
       fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
     };
+    state_.await_forgotten = [this] { AwaitForgotten(); };
     if (options.inherited) {
       Inherit(std::move(*options.inherited));
       return;
@@ -370,6 +373,17 @@ class FuseSession : public Session {
       Process(buffer.data(), size);
     }
     return {};
+  }
+
+  void AwaitForgotten() {
+    std::vector<Ino> leaving = state_.nodes.UnlinkedAndKnown();
+    std::erase_if(leaving, [this](Ino ino) { return KernelKnows(device_, ino); });
+    const auto deadline = steady_clock::now() + kForgetPatience;
+    while (!leaving.empty() && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+      std::erase_if(leaving,
+                    [this](Ino ino) { return !state_.nodes.volume().FindInode(ino).has_value(); });
+    }
   }
 
   // For kernels that do not send again: the earlier daemon's copies will do.

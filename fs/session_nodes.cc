@@ -157,6 +157,13 @@ void SessionNodes::EndUnlinked(const std::vector<Ino>& inos) {
   }
 }
 
+std::vector<Ino> SessionNodes::UnlinkedAndKnown() {
+  const std::lock_guard lock(lookups_mutex_);
+  std::vector<Ino> inos = volume_->Unlinked();
+  std::erase_if(inos, [this](Ino ino) { return !lookups_.contains(ino); });
+  return inos;
+}
+
 void SessionNodes::EndForgotten() {
   std::vector<Ino> unlinked;
   {

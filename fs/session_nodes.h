@@ -64,6 +64,9 @@ class SessionNodes {
   // Of inodes that have no name, those that the kernel does not know end.
   void EndUnlinked(const std::vector<Ino>& inos);
 
+  // Of the unlinked inodes, those that the kernel got to know and has not said to have forgotten.
+  std::vector<Ino> UnlinkedAndKnown();
+
   Volume& volume() { return *volume_; }
 
   Node Find(uint64_t node_id);  // throws Refused(ESTALE) for a slot never given out

@@ -52,6 +52,9 @@ void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
     if (CurrentRequest().resent && AnswerAgain(req, node)) return;
     try {
       fn();
+    } catch (const SizeUsedUp&) {
+      StateOf(req).await_forgotten();
+      fn();
     } catch (const RefusedForGood&) {
       throw;
     } catch (const Refused& refused) {

@@ -25,7 +25,10 @@ struct SessionState {
   bool MayLogFull();
 
   SessionNodes nodes;
-  std::function<bool()> make_room;                // on a full disk; may be empty
+  std::function<bool()> make_room;  // on a full disk; may be empty
+  // Before an operation that met the volume's size is tried once more: waits for files to end of
+  // which the kernel has yet to say that it has forgotten them.
+  std::function<void()> await_forgotten;
   std::function<void(uint64_t node)> drop_pages;  // has the kernel forget a node's contents, soon
   // Has the kernel ask for a node's attributes again, and take no answer that it has not seen yet.
   std::function<void(uint64_t node)> drop_attributes;

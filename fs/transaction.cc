@@ -106,7 +106,7 @@ void Transaction::Commit(std::span<const char> data) {
     totals.inodes -= (staged.before ? 1 : 0);
   }
   if (totals.bytes > volume_->limit_bytes_ && totals.bytes > timeline.totals().bytes)
-    throw RefusedForGood(ENOSPC, "the volume's size is used up");
+    throw SizeUsedUp(ENOSPC, "the volume's size is used up");
   operation_.body.totals = totals;
   operation_.data = data;
   const Journal::Appended where = timeline.Commit(&operation_);

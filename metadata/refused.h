@@ -26,4 +26,10 @@ class RefusedForGood : public Refused {
   using Refused::Refused;
 };
 
+// ENOSPC, because a volume holds as much as it was made to hold.
+class SizeUsedUp : public RefusedForGood {
+ public:
+  using RefusedForGood::RefusedForGood;
+};
+
 }  // namespace rw
