@@ -215,7 +215,10 @@ std::shared_ptr<Timeline> StoreImpl::OpenTimeline(TimelineId timeline) {
 }
 
 void StoreImpl::WaitForOperations(TimelineId timeline) {
-  if (const auto open = OpenTimeline(timeline)) const std::lock_guard lock(open->mutex());
+  const auto open = OpenTimeline(timeline);
+  if (open == nullptr) return;
+  const std::lock_guard lock(open->mutex());
+  if (open->MustApplyToRead()) open->ApplyPending();
 }
 
 void StoreImpl::SyncPlace(const Place& place) {

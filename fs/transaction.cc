@@ -8,10 +8,10 @@
 namespace rw {
 
 Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType type)
-    : volume_(volume) {
+    : volume_(volume), acknowledge_(caller.acknowledge) {
   if (!volume->writable()) throw Refused(EROFS, "this view of the volume is read-only");
   lock_ = volume->timeline_->LockForOperation();
-  if (volume->timeline_->ApplyPending()) volume->DropCaches();
+  volume->ApplyPending();
   operation_.type = type;
   operation_.instant = volume->timeline_->NextInstant();
   operation_.unique = caller.unique;
@@ -92,7 +92,7 @@ void Transaction::TouchContents(Ino ino) {
 
 void Transaction::CutChunks(Ino ino, uint64_t size) { cuts_.emplace_back(ino, size); }
 
-void Transaction::Commit(std::span<const char> data) {
+void Transaction::Commit(std::span<const char> data, const InodeAttr& result) {
   Timeline& timeline = *volume_->timeline_;
   Totals totals = timeline.totals();
   Mutations& mutations = operation_.body.mutations;
@@ -109,7 +109,9 @@ void Transaction::Commit(std::span<const char> data) {
     throw SizeUsedUp(ENOSPC, "the volume's size is used up");
   operation_.body.totals = totals;
   operation_.data = data;
-  const Journal::Appended where = timeline.Commit(&operation_);
+  std::function<void()> acknowledge;
+  if (acknowledge_ != nullptr) acknowledge = [&] { (*acknowledge_)(result); };
+  const Journal::Appended where = timeline.Commit(&operation_, acknowledge);
 
   ++volume_->changes_;
   for (const InodeMutation& m : mutations.inodes) {

@@ -54,7 +54,8 @@ class Transaction {
   // Called by volume code that changed which bytes a file has, for the caches.
   void CutChunks(Ino ino, uint64_t size);
 
-  void Commit(std::span<const char> data = {});
+  // `result` is for Caller::acknowledge.
+  void Commit(std::span<const char> data = {}, const InodeAttr& result = {});
 
  private:
   struct Staged {
@@ -63,6 +64,7 @@ class Transaction {
 
   ViewVolume* volume_;
   std::unique_lock<std::mutex> lock_;
+  const Caller::Acknowledge* const acknowledge_;
   Timeline::Operation operation_;
   std::map<Ino, Staged> inodes_;
   std::vector<std::pair<ViewVolume::ChunkKey, ChunkMap>> chunks_;
