@@ -105,7 +105,7 @@ class StoreImpl : public Store {
   void RebuildIndex(const std::string& why);
   void FillIndex(IndexSalvage* salvage);
   void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
-  void DeriveHead(TimelineId id);
+  void DeriveHead(TimelineId id, const LostRanges& lost);
   bool JournalIsWhole(TimelineId id);
   // --- store_events.cc ---
   struct EventSource : EventsBegin {

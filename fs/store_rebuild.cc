@@ -183,7 +183,9 @@ void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
     index_->DropTimeline(id);  // the journal says it all
     return;
   }
-  DeriveHead(id);
+  LostRanges ranges;
+  for (const auto& [from, to] : lost) ranges.Add(from, to);
+  DeriveHead(id, ranges);
   for (const auto& [from, to] : lost) {
     index_->MarkLost(from, to);
     if (from.front() != static_cast<char>(KeyType::kName)) continue;
@@ -198,8 +200,9 @@ void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
   }
 }
 
-// What is kept of the head apart follows from the rest.
-void StoreImpl::DeriveHead(TimelineId id) {
+// What is kept of the head apart follows from the newest versions of the rest, unless they may be
+// lost.
+void StoreImpl::DeriveHead(TimelineId id, const LostRanges& lost) {
   Index::Entries entries;
   const auto put = [&](std::string key, std::string value) {
     entries.emplace_back(std::move(key), std::move(value));
@@ -215,7 +218,7 @@ void StoreImpl::DeriveHead(TimelineId id) {
       const std::string_view key = cursor->key().substr(0, cursor->key().size() - kInstantBytes);
       if (key == last) continue;
       last = key;
-      if (cursor->value().empty()) continue;
+      if (cursor->value().empty() || lost.Touch(key, cursor->key())) continue;
       if (type == KeyType::kName) {
         std::string head(key.substr(0, key.size() - 1));  // without the 0 after the name
         head.front() = static_cast<char>(KeyType::kHeadName);
