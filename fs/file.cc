@@ -60,16 +60,14 @@ class PosixFile : public File {
   }
 
   void Allocate(uint64_t bytes) override {
-    if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) == 0) return;
+    if (TryFallocate(0, 0, bytes)) return;
     if (errno != EOPNOTSUPP) Throw("allocate", path_);
     Truncate(bytes);
   }
 
   void Zero(uint64_t offset, uint64_t length) override {
     if (length == 0) return;
-    if (fallocate(fd_, FALLOC_FL_ZERO_RANGE, static_cast<off_t>(offset),
-                  static_cast<off_t>(length)) == 0)
-      return;
+    if (TryFallocate(FALLOC_FL_ZERO_RANGE, offset, length)) return;
     if (errno != EOPNOTSUPP) Throw("zero", path_);
     const std::vector<char> zeros(1 << 16);
     for (uint64_t end = offset + length; offset < end;) {
@@ -99,6 +97,15 @@ class PosixFile : public File {
   }
 
  private:
+  // A signal may interrupt it (tmpfs).
+  bool TryFallocate(int mode, uint64_t offset, uint64_t length) const {
+    int result;
+    do {
+      result = fallocate(fd_, mode, static_cast<off_t>(offset), static_cast<off_t>(length));
+    } while (result != 0 && errno == EINTR);
+    return result == 0;
+  }
+
   int fd_;
   std::string path_;
 };

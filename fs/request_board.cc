@@ -91,6 +91,17 @@ RequestBoard::Slot& RequestBoard::Prepare(size_t thread) {
   return slot;
 }
 
+void RequestBoard::GiveBack(size_t thread) {
+  Slot& slot = slots_[thread];
+  slot.Clear();
+  // Where this cannot be done the memory stays.
+  madvise(slot.request.data(), slot.request.size(), MADV_REMOVE);
+}
+
+bool RequestBoard::IsIdle(size_t thread) const {
+  return slots_[thread].stage.load(std::memory_order_relaxed) == Slot::kIdle;
+}
+
 std::vector<RequestBoard::Leftover> RequestBoard::Leftovers() const {
   std::vector<Leftover> leftovers;
   for (size_t i = 0; i < kSlots; ++i) {
@@ -134,9 +145,7 @@ void RequestBoard::BeginAll(JournalPosition end) {
 void RequestBoard::Clear(size_t slot) { slots_[slot].Clear(); }
 
 void RequestBoard::ClearAll() {
-  for (Slot& slot : slots_) {
-    if (LengthOf(slot) != 0) slot.Clear();
-  }
+  for (size_t i = 0; i < kSlots; ++i) GiveBack(i);
 }
 
 }  // namespace rw

@@ -53,6 +53,11 @@ class RequestBoard {
   // Also makes sure that all of its memory is there: a request whose receipt is interrupted by the
   // end of the process while the memory is being found is answered with EIO by the kernel.
   Slot& Prepare(size_t thread);
+  // Of a thread that waits for nothing: its slot holds no request and takes no memory until it is
+  // prepared again.
+  void GiveBack(size_t thread);
+  // It has no request that it works on.
+  bool IsIdle(size_t thread) const;
 
   struct Leftover {
     size_t slot = 0;
@@ -68,7 +73,7 @@ class RequestBoard {
   // board does not show. Lasts until ClearAll.
   void BeginAll(JournalPosition end);
   void Clear(size_t slot);
-  void ClearAll();
+  void ClearAll();  // gives all memory back, too
 
  private:
   void Map();

@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -17,7 +15,6 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <list>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -30,6 +27,7 @@
 #include "fs/request_board.h"
 #include "fs/session_operations.h"
 #include "fs/session_request.h"
+#include "fs/session_threads.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -47,17 +45,6 @@ constexpr milliseconds kReplyPatience{30'000};
 constexpr milliseconds kForgetPatience{1000};
 // Operations of one probe.
 constexpr uint64_t kEmptiedAtOnce = 64;
-constexpr int kWakeSignal =
-    SIGURG;  // ignored by default; the handler only interrupts a blocking read
-
-void InstallWakeHandler() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    struct sigaction action {};
-    action.sa_handler = [](int) {};
-    sigaction(kWakeSignal, &action, nullptr);
-  });
-}
 
 class FuseSession : public Session {
  public:
@@ -81,10 +68,10 @@ class FuseSession : public Session {
     state_.nodes.volume().ForgetAll();  // no kernel knows anything of it yet
     MountNow();
     try {
-      StartThread();
+      threads_.Add();
       WaitForInit();
     } catch (...) {
-      StartNoMoreThreads();
+      threads_.StartNoMore();
       umount2(mountpoint_.c_str(), MNT_DETACH);
       JoinThreads();
       fuse_session_destroy(session_);
@@ -136,6 +123,7 @@ class FuseSession : public Session {
   }
 
   void Probe() override {
+    threads_.Look([this](size_t number) { return board_->IsIdle(number); });
     state_.nodes.volume().FindInode(kRootIno);
     if (steady_clock::now() - began_ < kReplyPatience) return;
     state_.nodes.EndForgotten();
@@ -193,9 +181,9 @@ class FuseSession : public Session {
 
   // A mount that ends before it has begun could not be inherited.
   void WaitForInit() {
-    std::unique_lock lock(threads_mutex_);
+    std::unique_lock lock(init_mutex_);
     while (init_request_.empty()) {
-      if (finished_ > 0) throw Refused(EIO, "the mount ended at once");
+      if (threads_.anyone_has_ended()) throw Refused(EIO, "the mount ended at once");
       initialised_.wait_for(lock, milliseconds(10));
     }
   }
@@ -222,7 +210,7 @@ class FuseSession : public Session {
         state_.journalled = state_.nodes.volume().JournalledSince(*end);
       board_->BeginAll(state_.nodes.volume().JournalEnd());
       inheriting_ = true;
-      StartThread();
+      threads_.Add();
       FuseSession::NamesChanged(UntoldNames());
     } catch (...) {
       swallowing_ = false;
@@ -247,21 +235,6 @@ class FuseSession : public Session {
     return writev(device, parts, count);
   }
 
-  // With one thread at least, to be had no more of is no reason to end.
-  void StartThread() {
-    InstallWakeHandler();
-    const std::lock_guard lock(threads_mutex_);
-    // Threads are added while all are busy: each fsync and each cold read holds one.
-    if (threads_.size() >= RequestBoard::kSlots || stopping_) return;
-    ++idle_;
-    try {
-      threads_.emplace_back([this, number = threads_.size()] { Serve(number); });
-    } catch (const std::system_error&) {
-      --idle_;
-      if (threads_.empty()) throw;
-    }
-  }
-
   void Serve(size_t number) {
     try {
       ServeRequests(number);
@@ -269,9 +242,7 @@ class FuseSession : public Session {
       spdlog::error("{}: a thread ended: {}", state_.source, error.what());
     }
     slot_ = nullptr;
-    --idle_;
     fuse_session_exit(session_);
-    ++finished_;
   }
 
   void ServeRequests(size_t number) {
@@ -284,11 +255,30 @@ class FuseSession : public Session {
       Work(&slot, first.size());
     }
     while (!fuse_session_exited(session_)) {
+      if (threads_.ShouldRest()) Rest(number);
       const ssize_t received = read(device_, slot.request.data(), slot.request.size());
       if (received < 0 && MayReadAgain(errno)) continue;
       if (received <= 0) break;  // unmounted
       Work(&slot, static_cast<size_t>(received));
     }
+  }
+
+  // Returns with the slot's memory there, or when the session ends. To be read after: who was woken
+  // is needed, whatever the next look has said meanwhile.
+  void Rest(size_t number) {
+    const SessionThreads::Rest rest = threads_.BeginRest();
+    if (rest == SessionThreads::Rest::kNone) return;
+    board_->GiveBack(number);
+    if (rest == SessionThreads::Rest::kOff) {
+      threads_.WaitUntilCalled();
+    } else {
+      // Also readable: a connection that has ended.
+      pollfd readable{device_, POLLIN, 0};
+      while (!fuse_session_exited(session_) && poll(&readable, 1, -1) < 0 && errno == EINTR) {
+      }
+      threads_.EndWatch();
+    }
+    if (!fuse_session_exited(session_)) board_->Prepare(number);
   }
 
   // ENOENT: the request was taken back.
@@ -298,15 +288,15 @@ class FuseSession : public Session {
 
   void Work(RequestBoard::Slot* slot, size_t size) {
     slot->Begin(state_.nodes.volume().JournalEnd());
-    if (--idle_ == 0) StartThread();
+    threads_.BeginWork();
     Process(slot->request.data(), size);
     if (CurrentRequest().opcode == kInitOpcode) {
-      const std::lock_guard lock(threads_mutex_);
+      const std::lock_guard lock(init_mutex_);
       init_request_.assign(slot->request.data(), size);
       initialised_.notify_all();
     }
     slot->Clear();
-    ++idle_;
+    threads_.EndWork();
   }
 
   void Process(char* request, size_t size, bool again = false) {
@@ -401,13 +391,8 @@ class FuseSession : public Session {
     }
   }
 
-  void StartNoMoreThreads() {
-    const std::lock_guard lock(threads_mutex_);
-    stopping_ = true;
-  }
-
   void Unmount() {
-    StartNoMoreThreads();
+    threads_.StartNoMore();
     if (fuse_session_exited(session_)) {
       umount2(mountpoint_.c_str(), MNT_DETACH);  // a dead mount may still be there
       return;
@@ -421,14 +406,14 @@ class FuseSession : public Session {
     // The connection ends with the last mount of it, in whatever namespace; that is waited for, but
     // not for ever.
     const auto deadline = end_at_.value_or(steady_clock::now() + kUnmountPatience);
-    while (finished_ < threads_.size()) {
+    while (!threads_.all_have_ended()) {
       if (steady_clock::now() > deadline) {
         fuse_session_exit(session_);
-        for (std::thread& thread : threads_) pthread_kill(thread.native_handle(), kWakeSignal);
+        threads_.Wake();
       }
       std::this_thread::sleep_for(milliseconds(1));
     }
-    for (std::thread& thread : threads_) thread.join();
+    threads_.Join();
   }
 
   static constexpr uint32_t kInitOpcode = 26;
@@ -449,13 +434,10 @@ class FuseSession : public Session {
   std::unique_ptr<RequestBoard> board_;
   bool resends_ = false;     // the kernel does, when asked
   bool inheriting_ = false;  // the first thread's, and there are no others meanwhile
-  std::atomic<int> idle_{0};
-  std::atomic<size_t> finished_{0};
-  std::mutex threads_mutex_;  // guards what follows, while the session serves
-  bool stopping_ = false;
+  std::mutex init_mutex_;    // guards what follows, while the first thread may serve
   std::string init_request_;
   std::condition_variable initialised_;
-  std::list<std::thread> threads_;
+  SessionThreads threads_{RequestBoard::kSlots, [this](size_t number) { Serve(number); }};
 };
 
 thread_local InitExchange FuseSession::exchange_;

@@ -78,7 +78,7 @@ class Session {
   // Of inodes without a name, those that the kernel does not know end.
   virtual void EndUnlinked(const std::vector<Ino>& /*inos*/) {}
 
-  // Returns when the volume answers.
+  // To be called now and then. Returns when the volume answers.
   virtual void Probe() {}
 
   // Unmounts and returns at once: who ends many sessions begins with all of them, since each may

@@ -3,17 +3,19 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 
+#include "fs/session_threads.h"
 #include "metadata/refused.h"
 #include "plugin/channel.h"
 
 namespace rw {
 namespace {
 
-constexpr std::chrono::seconds kBetweenBeats{1};
+constexpr std::chrono::milliseconds kBetweenBeats{1000};
 // Longer than the supervisor's with the program that is to take over.
 constexpr std::chrono::milliseconds kUpgradePatience{60'000};
 
@@ -94,6 +96,8 @@ void Heartbeat::Probe(std::function<void()> probe) {
 }
 
 void Heartbeat::Run() {
+  // Mounts that are to come to rest sooner are looked at more often.
+  const auto between_beats = std::clamp(RestAfter(), std::chrono::milliseconds(1), kBetweenBeats);
   std::unique_lock lock(mutex_);
   while (!ending_) {
     if (const std::function<void()> probe = probe_) {
@@ -105,7 +109,7 @@ void Heartbeat::Run() {
       lock.lock();
     }
     keeper_->Beat();
-    changed_.wait_for(lock, kBetweenBeats, [this] { return ending_; });
+    changed_.wait_for(lock, between_beats, [this] { return ending_; });
   }
 }
 

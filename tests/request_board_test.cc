@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/fuse.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,6 +30,12 @@ class RequestBoardTest : public ::testing::Test {
     RequestBoard::Slot& slot = earlier_.Prepare(thread);
     std::memcpy(slot.request.data(), request.data(), request.size());
     return slot;
+  }
+
+  static uint64_t BytesOf(const RequestBoard& board) {
+    struct stat status {};
+    fstat(board.fd(), &status);
+    return static_cast<uint64_t>(status.st_blocks) * 512;
   }
 
   RequestBoard earlier_;
@@ -112,6 +119,30 @@ TEST_F(RequestBoardTest, WhoGoesOnWithAnEmptyOneLeavesAMarkThatIsNoRequest) {
   EXPECT_EQ(later_.EarliestEnd(), (JournalPosition{3, 64}));
   later_.ClearAll();
   EXPECT_FALSE(earlier_.EarliestEnd().has_value());
+}
+
+TEST_F(RequestBoardTest, WhatWasGivenBackIsNoRequestAndTakesNoMemory) {
+  const uint64_t empty = BytesOf(earlier_);
+  Receive(0, Request(2, std::string(1 << 20, 'x'))).Begin({1, 64});
+  Receive(7, Request(4, "stays")).Begin({1, 128});
+  const uint64_t received = BytesOf(earlier_);
+  EXPECT_GE(received, empty + 2 * RequestBoard::kBufferBytes);
+  EXPECT_FALSE(earlier_.IsIdle(0));
+  earlier_.GiveBack(0);
+  EXPECT_LE(BytesOf(earlier_), received - RequestBoard::kBufferBytes);
+  EXPECT_TRUE(earlier_.IsIdle(0));
+  const auto leftovers = later_.Leftovers();
+  ASSERT_EQ(leftovers.size(), 1u);
+  EXPECT_EQ(leftovers[0].request, Request(4, "stays"));
+  EXPECT_EQ(later_.EarliestEnd(), (JournalPosition{1, 128}));
+  earlier_.Prepare(0);
+  EXPECT_GE(BytesOf(earlier_), received);
+}
+
+TEST_F(RequestBoardTest, WhoGoesOnKeepsNoMemoryOfThreadsThatAreNoMore) {
+  for (size_t thread = 0; thread < RequestBoard::kSlots; ++thread) Receive(thread, Request(2, ""));
+  later_.ClearAll();
+  EXPECT_LT(BytesOf(later_), RequestBoard::kBufferBytes);
 }
 
 TEST_F(RequestBoardTest, MemoryOfAnotherKindIsRefused) {

@@ -100,6 +100,30 @@ TEST_F(DaemonKillTest, NobodyNoticesOnKernelsThatDoNotSendAgain) {
   StopAndCheck();
 }
 
+// Threads come to rest and back a thousand times a second, with the memory that they receive into
+// going and coming, and signals among them.
+TEST_F(DaemonKillTest, NobodyNoticesWhileThreadsRest) {
+  const uint64_t seed = NumberFromEnvironment("REWIND_SEED", 3);
+  const uint64_t kills = NumberFromEnvironment("REWIND_KILLS", 8);
+  std::cout << "seed " << seed << ", " << kills << " kills" << std::endl;
+  Begin({{"REWIND_REST_AFTER_MS", "0"}});
+  StartWork(2);
+  KillAtRandom(kills, Random(seed));
+  FinishWork();
+  StopAndCheck();
+}
+
+TEST_F(DaemonKillTest, NobodyNoticesWhileThreadsRestOnKernelsThatDoNotSendAgain) {
+  const uint64_t seed = NumberFromEnvironment("REWIND_SEED", 4);
+  const uint64_t kills = NumberFromEnvironment("REWIND_KILLS", 8);
+  std::cout << "seed " << seed << ", " << kills << " kills" << std::endl;
+  Begin({{"REWIND_REST_AFTER_MS", "0"}, {"REWIND_WITHOUT_RESEND", "1"}});
+  StartWork(2);
+  KillAtRandom(kills, Random(seed));
+  FinishWork();
+  StopAndCheck();
+}
+
 TEST_F(DaemonKillTest, WhoHoldsAMountIsKnownAfterwards) {
   Begin();
   Mount("id");

@@ -59,8 +59,8 @@ class WorkingDaemonTest : public ::testing::Test {
     EXPECT_EQ(answer["Err"], "") << daemon_->log();
   }
 
-  void StartWork() {
-    for (uint32_t i = 0; i < kWorkingProcesses; ++i)
+  void StartWork(uint32_t processes = kWorkingProcesses) {
+    for (uint32_t i = 0; i < processes; ++i)
       work_.push_back(std::make_unique<PersistentWork>(mountpoint_, i));
   }
 
@@ -83,10 +83,10 @@ class WorkingDaemonTest : public ::testing::Test {
   // Of each worker, every number once and in order.
   void CheckLog(const std::vector<uint64_t>& rounds) {
     std::ifstream log(mountpoint_ + "/log");
-    std::vector<uint64_t> next(kWorkingProcesses);
+    std::vector<uint64_t> next(rounds.size());
     uint32_t worker = 0;
     for (uint64_t number = 0; log >> worker >> number;) {
-      ASSERT_LT(worker, kWorkingProcesses);
+      ASSERT_LT(worker, rounds.size());
       ASSERT_EQ(number, next[worker]) << "of worker " << worker;
       ++next[worker];
     }
