@@ -12,6 +12,7 @@ from tools import MIB, built, disk_of, disk_written, drop_caches, fill, fio, nee
 SIZE_MIB = 1024
 KEEP_ALL = {"retention": "24h", "keep": "none"}
 MOUNTS, VOLUMES = 100, 1000
+REST_SECONDS = 15  # until mounts of which nothing is asked have come to rest
 
 
 class Past:
@@ -103,12 +104,17 @@ def idle(settings):
     with daemon_of_its_own(built("rewind"), settings.work) as daemon:
         daemon.start()
         time.sleep(1)
-        figures = {"memory-idle": [daemon.memory_mib()]}
+        figures = {"memory-idle": [daemon.memory_mib()], "mount": []}
         for number in range(VOLUMES):
             daemon.create(f"volume{number}")
+        paths = []
         for number in range(MOUNTS):
             name = f"volume{number * (VOLUMES // MOUNTS)}"
-            figures.setdefault("mount", []).append(timed(lambda name=name: daemon.mount(name)))
+            figures["mount"].append(timed(lambda name=name: paths.append(daemon.mount(name))))
+        for path in paths:
+            fill(os.path.join(path, "data"), 1)
+        figures["memory-mounts-used"] = [daemon.memory_mib()]
+        time.sleep(REST_SECONDS)
         figures["memory-mounts"] = [daemon.memory_mib()]
     return figures
 

@@ -24,5 +24,4 @@ REASONS = {
     "snapshot-read-4k-1000000": "the live volume has the places of its data in memory, the snapshot looks them up in the index",
     "bytes-1m": "others wrote meanwhile: 1.01 when measured in a calmer moment",
     "bytes-4k": "others wrote meanwhile: 1.11 when measured in a calmer moment",
-    "memory-mounts": "1 MiB for each of two threads of each mount, to receive the largest write into: see “Memory”",
 }

@@ -105,9 +105,9 @@ def markdown(rows, results, text):
     return "\n".join(lines)
 
 
-def write_readme(path, table):
+def write_readme(path, table, begin=BEGIN, end=END):
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    before, after = text.index(begin) + len(begin), text.index(end)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text[:before] + "\n\n" + table + "\n\n" + text[after:])
