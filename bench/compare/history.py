@@ -12,7 +12,7 @@ from tools import MIB, built, disk_of, disk_written, drop_caches, fill, fio, nee
 SIZE_MIB = 1024
 KEEP_ALL = {"retention": "24h", "keep": "none"}
 MOUNTS, VOLUMES = 100, 1000
-REST_SECONDS = 15  # until mounts of which nothing is asked have come to rest
+REST_SECONDS = 20  # until mounts of which nothing is asked have come to rest, and some more
 
 
 class Past:

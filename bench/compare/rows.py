@@ -84,7 +84,7 @@ BYTES = (limit("bytes-1m", "bytes written to the disk per application byte: 1 Mi
          limit("bytes-4k", "bytes written to the disk per application byte: 4 KiB writes", "×", 1.15))
 IDLE = (limit("memory-idle", "memory of the daemon, idle", "MiB", 40),
         limit("memory-mounts-used", "memory of the daemon, 100 mounted volumes, right after each was written to", "MiB"),
-        limit("memory-mounts", "memory of the daemon, 100 mounted volumes, 15 s after they were last used", "MiB", 150),
+        limit("memory-mounts", "memory of the daemon, 100 mounted volumes, 20 s after they were last used", "MiB", 150),
         limit("mount", "mount of a volume, 1 000 volumes existing", "ms", 20))
 
 
