@@ -14,8 +14,6 @@ namespace {
 // Writes that lie no further apart are told in one line, unless there are very many.
 constexpr uint64_t kGroupNanoseconds = 60'000'000'000;
 constexpr uint64_t kMaxGroup = 20'000;
-// So many states are looked at for one answer, and then to the end of a group.
-constexpr uint64_t kMaxStates = 100'000;
 
 std::string Octal(uint32_t mode) {
   char text[8];
@@ -125,7 +123,8 @@ class Reader {
     }
     // A page ends where the next change would not belong to its last line; see Read.
     ++states_;
-    full_ = (answer_.changes.size() >= query_.limit || states_ >= kMaxStates) && !GroupGoesOn();
+    full_ =
+        (answer_.changes.size() >= query_.limit || states_ >= query_.max_states) && !GroupGoesOn();
   }
 
   bool Fits(const PathChange& group, const PathState& state) const {
@@ -134,8 +133,8 @@ class Reader {
   }
   // Whether more of the last line may be to come; those few are looked at to find out.
   bool GroupGoesOn() const {
-    return in_group_ && answer_.changes.back().count < kMaxGroup && states_ < 2 * kMaxStates &&
-           answer_.changes.size() <= query_.limit;
+    return in_group_ && answer_.changes.back().count < kMaxGroup &&
+           states_ < 2 * query_.max_states && answer_.changes.size() <= query_.limit;
   }
 
   void Describe(const PathState& newer, const PathState* older, PathChange* change) {

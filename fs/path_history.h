@@ -58,6 +58,9 @@ struct PathHistoryQuery {
   Instant until = kInstantMax;  // nor are those after it
   bool each = false;            // every write for itself
   size_t limit = 256;           // of changes
+  // So many states are looked at for one answer, and then to the end of a group: what an answer
+  // may take.
+  uint64_t max_states = 100'000;
 };
 
 struct PathHistory {

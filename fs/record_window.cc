@@ -6,9 +6,18 @@
 
 namespace rw {
 
+namespace {
+
+// That are read at once of what is gone through from record to record: small ones, since what one
+// of them begins in was read with those before it.
+constexpr uint64_t kOfMany = 32 << 10;
+
+}  // namespace
+
 std::string_view RecordWindow::Fetch(File* file, uint64_t offset, uint64_t bytes) {
   if (offset < offset_ || offset + bytes > offset_ + bytes_.size()) {
-    bytes_.resize(std::max(bytes, piece_bytes_));
+    const bool goes_on = !bytes_.empty() && offset >= offset_ && offset <= offset_ + bytes_.size();
+    bytes_.resize(std::max({bytes, piece_bytes_, goes_on ? kOfMany : 0}));
     bytes_.resize(file->ReadAt(bytes_, offset));
     offset_ = offset;
   }

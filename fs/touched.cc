@@ -14,9 +14,10 @@ constexpr size_t kMaxTouched = 4'000'000;
 constexpr int kStepsBeforeSeek = 4;
 constexpr size_t kInoOffset = 1 + 4;
 constexpr size_t kNameOffset = kInoOffset + 8 + 8;
-// An event costs about as much as a step through the index, and there are few that many versions of
-// one inode have.
-constexpr uint64_t kEventsAnyway = 100'000;
+// An event costs about as much as a step through the index, and of an inode and its names there are
+// a few steps, however many versions. So of few inodes the index tells sooner than many events, and
+// what was read of these in vain is little.
+constexpr uint64_t kEventsAnyway = 20'000;
 
 // What lies between two readings of timelines that have a common past.
 std::vector<Touched::Range> RangesBetween(const View& a, const View& b) {

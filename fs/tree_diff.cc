@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <unordered_set>
 
 #include "fs/touched.h"
 #include "fs/tree_compare.h"
@@ -18,6 +19,7 @@ namespace {
 constexpr size_t kInoOffset = 1 + 4;
 constexpr size_t kChunkOffset = kInoOffset + 8;
 constexpr size_t kNameOffset = kInoOffset + 8 + 8;
+constexpr int kVersionsBeforeSeek = 16;
 
 using Name = std::pair<Ino, std::string>;  // directory, name
 
@@ -251,7 +253,7 @@ class Comparison {
   }
 
   void TellInodes() {
-    std::set<Ino> wanted;  // files, of which nobody knows where they are
+    std::unordered_set<Ino> wanted;  // files, of which nobody knows where they are
     for (const auto& [ino, what] : changed_) {
       if (told_.contains(ino)) continue;
       if (!after_.FindInode(ino)->is_dir()) {
@@ -277,21 +279,46 @@ class Comparison {
   }
 
   // Names are found by their keys, from one end to the other: faster than through the directories.
-  void FindFiles(std::set<Ino>* wanted) {
+  // Most lead to none of the wanted, and cost no more than a step of the cursor: whether a view
+  // shows a version is looked at for the others only.
+  void FindFiles(std::unordered_set<Ino>* wanted) {
     for (const View::Link& link : after_.chain()) {
-      if (wanted->empty()) return;
-      ForEachTouched(past_.index(), TypePrefix(KeyType::kName, link.timeline), Instant{},
-                     link.until, [&](std::string_view key, std::string_view value) {
-                       const Ino ino = DecodeNameValue(value).ino;
-                       if (wanted->contains(ino)) TryName(ino, key, wanted);
-                       return !wanted->empty();
-                     });
+      const std::string prefix = TypePrefix(KeyType::kName, link.timeline);
+      const auto cursor = past_.index()->NewCursor(prefix, Index::Purpose::kScan);
+      std::string name;  // the key without its instant
+      int versions = 0;  // of the name, that were stepped over
+      cursor->Seek(prefix);
+      while (!wanted->empty() && cursor->Valid()) {
+        const std::string_view key = cursor->key();
+        if (key.size() < kNameOffset + 1 + kInstantBytes)
+          throw Refused(EIO, "index: a name's key is too short");
+        const std::string_view without = key.substr(0, key.size() - kInstantBytes);
+        versions = without == name ? versions + 1 : 0;
+        if (versions == 0) name.assign(without);
+        const Ino ino = DecodeNameValue(cursor->value()).ino;
+        if (wanted->contains(ino)) TryName(ino, name, wanted);
+        if (versions < kVersionsBeforeSeek) {
+          cursor->Next();
+          continue;
+        }
+        // It has come and gone very often: what matters is what is shown, and then the next name.
+        const auto [parent, text] = NameOf(name);
+        const auto shown = after_.FindName(parent, text);
+        if (shown && wanted->contains(shown->ino)) TryName(shown->ino, name, wanted);
+        std::string past = name;
+        past.back() = '\x01';
+        cursor->Seek(past);
+      }
     }
   }
 
-  void TryName(Ino ino, std::string_view key, std::set<Ino>* wanted) {
-    const Name name{GetBigEndian<uint64_t>(key.data() + kInoOffset),
-                    std::string(key.substr(kNameOffset, key.size() - kNameOffset - 1))};
+  static Name NameOf(std::string_view key) {
+    return {GetBigEndian<uint64_t>(key.data() + kInoOffset),
+            std::string(key.substr(kNameOffset, key.size() - kNameOffset - 1))};
+  }
+
+  void TryName(Ino ino, std::string_view key, std::unordered_set<Ino>* wanted) {
+    const Name name = NameOf(key);
     // One of its names is older than the change, or a renaming would have told of it.
     if (new_names_.contains(name)) return;
     const auto found = after_.FindName(name.first, name.second);

@@ -1,6 +1,7 @@
 #include "metadata/mutation.h"
 
 #include "metadata/coding.h"
+#include "metadata/find_writer.h"
 
 namespace rw {
 namespace {
@@ -202,6 +203,27 @@ Mutations Mutations::Decode(std::string_view bytes, Instant at, TimelineId own) 
     }
   }
   return out;
+}
+
+std::shared_ptr<const Writer> FindWriter(std::string_view mutations, Instant at, TimelineId own) {
+  Decoder in(mutations);
+  while (!in.empty()) {
+    const std::string_view rest = in.rest();
+    switch (static_cast<Tag>(in.Take(1).front())) {
+      case kInodePut:
+        in.Varint();
+        in.Bytes();
+        break;
+      case kChunkPut:
+        in.Varint();
+        in.Varint();
+        in.Bytes();
+        break;
+      default:  // the others are few, and so is what they come with
+        return Mutations::Decode(rest, at, own).writer;
+    }
+  }
+  return nullptr;
 }
 
 void Mutations::Resolve(TimelineId own, uint32_t segment, uint32_t first_frame_position) {
