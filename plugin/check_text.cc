@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "metadata/time_text.h"
+#include "plugin/path_text.h"
 
 namespace rw {
 
@@ -13,7 +14,7 @@ nlohmann::json CheckReportToJson(const CheckReport& report) {
                            {"volumes", hurt.volumes},
                            {"what", hurt.what},
                            {"repaired", hurt.repaired}};
-    if (!hurt.path.empty()) item["path"] = hurt.path;
+    if (!hurt.path.empty()) item["path"] = TextOfPath(hurt.path);
     if (hurt.length > 0) {
       item["offset"] = hurt.offset;
       item["length"] = hurt.length;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/store.h"
+#include "plugin/path_text.h"
 #include "plugin/request.h"
 #include "plugin/volumes.h"
 
@@ -12,8 +13,9 @@ namespace {
 using Json = nlohmann::json;
 
 Json Forget(Volumes& volumes, const Json& request) {
-  const ForgetReport report = volumes.Forget(Text(request, "Name"), Text(request, "Path"),
-                                             OptionalText(request, "Copies").has_value());
+  const ForgetReport report =
+      volumes.Forget(Text(request, "Name"), PathOfText(Text(request, "Path")),
+                     OptionalText(request, "Copies").has_value());
   return {{"Inodes", report.inodes},
           {"Bytes", report.bytes},
           {"Segments", report.segments},

@@ -11,6 +11,7 @@
 #include "fs/event_timeline.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
+#include "plugin/path_text.h"
 #include "plugin/request.h"
 #include "plugin/volumes.h"
 
@@ -34,14 +35,13 @@ struct Range {
 
 Range RangeOf(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
-  Store& store = volumes.store();
   Range range;
   if (const auto since = OptionalText(request, "Since")) {
-    range.from = store.InstantOf(name, *since);
+    range.from = volumes.InstantOf(name, *since);
     range.given = true;
   }
   if (const auto until = OptionalText(request, "Until"))
-    range.until = store.InstantOf(name, *until);
+    range.until = volumes.InstantOf(name, *until);
   if (range.until < range.from) {
     throw Refused(EINVAL, "the time until " + FormatInstant(range.until) +
                               " is before the time since " + FormatInstant(range.from));
@@ -59,9 +59,9 @@ bool Matches(const std::string& glob, const std::string& path) {
 Json LineFacts(const LogLine& line) {
   Json json = {{"at", FormatInstant(line.at)}, {"event", line.event}, {"count", line.count}};
   if (line.until != line.at) json["until"] = FormatInstant(line.until);
-  if (!line.path.empty()) json["path"] = line.path;
-  if (!line.to.empty()) json["to"] = line.to;
-  if (!line.detail.empty()) json["detail"] = line.detail;
+  if (!line.path.empty()) json["path"] = TextOfPath(line.path);
+  if (!line.to.empty()) json["to"] = TextOfPath(line.to);
+  if (!line.detail.empty()) json["detail"] = TextOfPath(line.detail);
   if (line.bytes > 0) json["bytes"] = line.bytes;
   if (line.has_size) json["size"] = line.size;
   for (const auto& [from, to] : line.ranges) json["ranges"].push_back({from, to});
@@ -72,7 +72,7 @@ Json LineFacts(const LogLine& line) {
   if (line.writer) {
     const Writer& writer = *line.writer;
     json["process"] = writer.process;
-    json["command"] = writer.command;
+    json["command"] = TextOfPath(writer.command);
     json["started_at"] = FormatInstant(Instant{writer.started_seconds * 1'000'000'000});
     if (!writer.container.empty()) json["container"] = writer.container;
   }
@@ -83,15 +83,15 @@ Json ToJson(const Writer& writer) {
   return {{"Thread", writer.thread},
           {"Process", writer.process},
           {"Started", writer.started_seconds},
-          {"Command", writer.command},
+          {"Command", TextOfPath(writer.command)},
           {"Container", writer.container}};
 }
 
 std::shared_ptr<const Writer> WriterOf(const Json& json) {
   try {
-    return std::make_shared<Writer>(Writer{json.at("Thread"), json.at("Process"),
-                                           json.at("Started"), json.at("Command"),
-                                           json.at("Container")});
+    return std::make_shared<Writer>(
+        Writer{json.at("Thread"), json.at("Process"), json.at("Started"),
+               PathOfText(json.at("Command").get<std::string>()), json.at("Container")});
   } catch (const Json::exception&) {
     throw Refused(EINVAL, "Writers is to be what an earlier answer said");
   }
@@ -100,7 +100,7 @@ std::shared_ptr<const Writer> WriterOf(const Json& json) {
 // Answers with lines, and where the next page begins; `More`: there is one already.
 Json Log(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
-  const std::string glob = OptionalText(request, "Path").value_or("");
+  const std::string glob = PathOfText(OptionalText(request, "Path").value_or(""));
   const auto time = Flag(request, "Further") ? kPageTime : kFirstPageTime;
   const Range range = RangeOf(volumes, request);
   const auto begun = std::chrono::steady_clock::now();

@@ -11,6 +11,7 @@
 #include "metadata/refused.h"
 #include "plugin/client.h"
 #include "plugin/mount_info.h"
+#include "plugin/path_text.h"
 
 namespace rw {
 namespace {
@@ -28,7 +29,7 @@ stdfs::path Resolve(const std::string& directory) {
   return parent / given.filename();
 }
 
-std::string IdOf(const stdfs::path& directory) { return "cli:" + directory.string(); }
+std::string IdOf(const stdfs::path& directory) { return "cli:" + TextOfPath(directory.string()); }
 
 bool IsOurs(const std::optional<MountEntry>& entry) { return entry && entry->is_rewind(); }
 

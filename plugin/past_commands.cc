@@ -10,13 +10,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 #include "plugin/base64.h"
 #include "plugin/client.h"
 #include "plugin/facts.h"
 #include "plugin/output_file.h"
+#include "plugin/path_text.h"
 #include "plugin/printing.h"
 #include "plugin/text_diff.h"
 
@@ -49,8 +49,9 @@ void ForEachChange(const std::filesystem::path& socket, Json request, Fn fn) {
 
 std::string WhatText(const Json& change) {
   std::string what = ToText(change.at("what"));
-  if (change.contains("renamed_from")) what += " from " + Quoted(ToText(change["renamed_from"]));
-  if (change.contains("renamed_to")) what += " to " + Quoted(ToText(change["renamed_to"]));
+  if (change.contains("renamed_from"))
+    what += " from \"" + Shown(ToText(change["renamed_from"])) + "\"";
+  if (change.contains("renamed_to")) what += " to \"" + Shown(ToText(change["renamed_to"])) + "\"";
   const uint64_t count = change.at("count");
   if (count > 1) {
     what += " " + std::to_string(count) + " times since " + ToText(change.at("first"));
@@ -95,14 +96,15 @@ std::string Patch(const std::filesystem::path& socket, const std::string& name, 
   const std::string path = change.at("path");
   const std::string kind = change.at("change");
   const std::string old_path = change.value("old_path", path);
+  const std::string shown = Shown(path), old_shown = Shown(old_path);
   std::optional<std::string> before = "", after = "";
   if (kind != "added") before = ReadSmall(socket, name, old_path, from);
   if (kind != "removed") after = ReadSmall(socket, name, path, to);
-  if (!before || !after) return "files at " + Quoted(path) + " are too large to compare\n";
+  if (!before || !after) return "files at \"" + shown + "\" are too large to compare\n";
   if (!IsText(*before) || !IsText(*after))
-    return *before == *after ? "" : "binary files at " + Quoted(path) + " differ\n";
-  return UnifiedDiff(*before, *after, kind == "added" ? "/dev/null" : "a" + old_path + "\t" + from,
-                     kind == "removed" ? "/dev/null" : "b" + path + "\t" + to);
+    return *before == *after ? "" : "binary files at \"" + shown + "\" differ\n";
+  return UnifiedDiff(*before, *after, kind == "added" ? "/dev/null" : "a" + old_shown + "\t" + from,
+                     kind == "removed" ? "/dev/null" : "b" + shown + "\t" + to);
 }
 
 std::string DifferenceText(const Json& change) {
@@ -111,8 +113,8 @@ std::string DifferenceText(const Json& change) {
                      : kind == "removed" ? "D  "
                      : kind == "renamed" ? "R  "
                                          : "M  ";
-  if (change.contains("old_path")) text += ToText(change["old_path"]) + " -> ";
-  text += ToText(change.at("path"));
+  if (change.contains("old_path")) text += Shown(ToText(change["old_path"])) + " -> ";
+  text += Shown(ToText(change.at("path")));
   if (change.at("type") == "directory") text += "/";
   if (change.contains("what")) text += "  (" + ToText(change["what"]) + ")";
   return text;
@@ -121,7 +123,7 @@ std::string DifferenceText(const Json& change) {
 }  // namespace
 
 void CatCommand(const std::filesystem::path& socket, const PastRequest& request) {
-  Json asked = {{"Name", request.name}, {"Path", request.path}, {"Offset", 0}};
+  Json asked = {{"Name", request.name}, {"Path", TextOfArgument(request.path)}, {"Offset", 0}};
   if (!request.at.empty()) asked["At"] = request.at;
   std::optional<OutputFile> file;
   for (uint64_t offset = 0;;) {
@@ -140,7 +142,7 @@ void CatCommand(const std::filesystem::path& socket, const PastRequest& request)
 void HistoryCommand(const std::filesystem::path& socket, const PastRequest& request) {
   Json asked = {
       {"Name", request.name},
-      {"Path", request.path},
+      {"Path", TextOfArgument(request.path)},
       {"Each", request.each},
       {"Limit", request.limit == 0 ? kChangesAtOnce : std::min(request.limit + 1, kChangesAtOnce)}};
   if (!request.since.empty()) asked["Since"] = request.since;
@@ -183,7 +185,7 @@ struct Look {
 class TextSearch {
  public:
   TextSearch(std::filesystem::path socket, const PastRequest& request)
-      : socket_(std::move(socket)), request_(request) {}
+      : socket_(std::move(socket)), request_(request), path_(TextOfArgument(request.path)) {}
 
   Json Search() {
     const bool few = LookAtEach();
@@ -210,9 +212,11 @@ class TextSearch {
  private:
   // The state that the instant lies in; nothing if none at or before it is kept.
   std::optional<Look> LookAt(const std::string& at) {
-    const Json answer = Ask(
-        socket_, "Rewind.FindText",
-        {{"Name", request_.name}, {"Path", request_.path}, {"At", at}, {"Text", request_.text}});
+    const Json answer = Ask(socket_, "Rewind.FindText",
+                            {{"Name", request_.name},
+                             {"Path", path_},
+                             {"At", at},
+                             {"Bytes", EncodeBase64(request_.text)}});
     ++asked_;
     if (!answer.at("Kept")) return std::nullopt;
     return Look{ParseTime(answer.at("From").get<std::string>(), {}),
@@ -226,10 +230,8 @@ class TextSearch {
   bool LookAtEach() {
     std::vector<std::string> instants;
     uint64_t bytes = 0;
-    Json asked = {{"Name", request_.name},
-                  {"Path", request_.path},
-                  {"Each", true},
-                  {"Limit", kChangesAtOnce}};
+    Json asked = {
+        {"Name", request_.name}, {"Path", path_}, {"Each", true}, {"Limit", kChangesAtOnce}};
     if (!request_.since.empty()) asked["Since"] = request_.since;
     if (!request_.until.empty()) asked["Until"] = request_.until;
     std::string oldest;
@@ -299,6 +301,7 @@ class TextSearch {
 
   const std::filesystem::path socket_;
   const PastRequest& request_;
+  const std::string path_;
   std::map<Instant, Look> looks_;
   std::string newest_;
   uint64_t asked_ = 0;
@@ -361,7 +364,7 @@ void FindCommand(const std::filesystem::path& socket, const PastRequest& request
     const bool directory = deleted.at("type") == "directory";
     rows.push_back({ToText(deleted.at("gone")),
                     directory ? "-" : HumanBytes(deleted.at("size").get<uint64_t>()),
-                    ToText(deleted.at("path")) + (directory ? "/" : "") +
+                    Shown(ToText(deleted.at("path"))) + (directory ? "/" : "") +
                         (deleted.at("by") == "rollback" ? "  (by a rollback)" : "")});
   }
   if (sorted.empty()) {
@@ -377,7 +380,8 @@ void FindCommand(const std::filesystem::path& socket, const PastRequest& request
   }
   if (file != sorted.end()) {
     std::cerr << "to read one: rewind cat " << ShellQuoted(request.name) << ' '
-              << ShellQuoted(file->at("path")) << " --at " << ToText(file->at("last")) << '\n';
+              << ShellQuoted(Shown(ToText(file->at("path")))) << " --at "
+              << ToText(file->at("last")) << '\n';
   }
 }
 
@@ -385,9 +389,9 @@ void DiffCommand(const std::filesystem::path& socket, const PastRequest& request
   std::vector<std::string> times = request.times;
   Json asked = {{"Name", request.name}};
   if (!request.path.empty()) {
-    asked["Path"] = request.path;
+    asked["Path"] = TextOfArgument(request.path);
   } else if (times.back().starts_with('/')) {
-    asked["Path"] = times.back();
+    asked["Path"] = TextOfArgument(times.back());
     times.pop_back();
   }
   if (times.empty() || times.size() > 2)

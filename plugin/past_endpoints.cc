@@ -16,6 +16,7 @@
 #include "metadata/similar.h"
 #include "metadata/time_text.h"
 #include "plugin/base64.h"
+#include "plugin/path_text.h"
 #include "plugin/request.h"
 #include "plugin/volumes.h"
 
@@ -27,6 +28,8 @@ using Json = nlohmann::json;
 constexpr size_t kReadBytes = 1 << 20;
 constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr uint64_t kMaxChanges = 1024;
+constexpr uint64_t kStatesForHint = 10'000;
+constexpr uint64_t kFirstStates = 10'000;  // the first line is to come soon
 constexpr size_t kNamesToCompare = 4096;
 constexpr size_t kDifferencesAtOnce = 4096;
 
@@ -38,50 +41,16 @@ uint64_t Number(const Json& request, const char* key, uint64_t absent) {
   return found->get<uint64_t>();
 }
 
+// Names of the path that is asked for.
+std::vector<std::string> PathIn(const Json& request) {
+  return SplitPath(PathOfText(Text(request, "Path")));
+}
+
 // A time of the volume; now if it is absent.
 Instant Time(Volumes& volumes, const Json& request, const char* key) {
   const std::string name = Text(request, "Name");
   const auto text = OptionalText(request, key);
   return text ? volumes.InstantOf(name, *text) : volumes.Now(name);
-}
-
-// A part of a file. An answer says the instant in a way that means the same again.
-Json Read(Volumes& volumes, const Json& request) {
-  const auto path = SplitPath(Text(request, "Path"));
-  const uint64_t offset = Number(request, "Offset", 0);
-  const Instant at = Time(volumes, request, "At");
-  const auto view = volumes.store().OpenAt(Text(request, "Name"), at);
-  const InodeAttr file = FindFile(*view, path);
-  std::string bytes(
-      offset < file.inode.size ? std::min<uint64_t>(kReadBytes, file.inode.size - offset) : 0,
-      '\0');
-  bytes.resize(view->Read(file.ino, offset, bytes));
-  return {{"At", FormatInstant(at)},
-          {"Size", file.inode.size},
-          {"Mode", file.inode.mode & 07777},
-          {"Data", EncodeBase64(bytes)}};
-}
-
-Json ChangeFacts(const PathChange& change) {
-  const PathState& state = change.state;
-  Json facts = {{"at", FormatInstant(state.from)},
-                {"first", FormatInstant(change.first)},
-                {"count", change.count},
-                {"read_at", FormatInstant(change.readable)},
-                {"last", FormatInstant(state.last)},
-                {"present", state.present()},
-                {"what", change.what}};
-  if (state.present()) {
-    facts["inode"] = state.ino;
-    facts["type"] = TypeName(state.inode.mode);
-    facts["mode"] = state.inode.mode & 07777;
-    facts["uid"] = state.inode.uid;
-    facts["gid"] = state.inode.gid;
-    facts["size"] = state.inode.size;
-  }
-  if (!change.renamed_from.empty()) facts["renamed_from"] = change.renamed_from;
-  if (!change.renamed_to.empty()) facts["renamed_to"] = change.renamed_to;
-  return facts;
 }
 
 // Names beside the path that resemble its last one.
@@ -112,9 +81,78 @@ std::string Similar(const Past& past, std::vector<std::string> path) {
                   (first ? " (" + FormatInstant(*first) + ")" : "") + Similar(past, path));
 }
 
+// When something was at a path that has nothing at an instant, nearest to that; nothing if never.
+std::optional<std::string> WhenItWas(const Past& past, const std::vector<std::string>& path,
+                                     Instant at) {
+  PathWalk walk(past, path, kInstantMax);
+  std::optional<PathState> nearest;
+  for (uint64_t states = 0; states < kStatesForHint; ++states) {
+    const auto state = walk.Next();
+    if (!state) break;
+    if (!state->present()) continue;
+    nearest = state;
+    if (state->last < at) break;
+  }
+  if (!nearest) return std::nullopt;
+  return nearest->last < at ? "it was there until " + FormatInstant(nearest->last)
+                            : "it was there from " + FormatInstant(nearest->from) + " on";
+}
+
+InodeAttr FindFileOrHelp(Volumes& volumes, Volume& view, const std::string& name,
+                         const std::vector<std::string>& path, Instant at) {
+  try {
+    return FindFile(view, path);
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOENT) throw;
+    const auto past = volumes.store().OpenPast(name);
+    const auto when = WhenItWas(*past, path, at);
+    throw Refused(ENOENT, refused.what() + (when ? "; " + *when : Similar(*past, path)));
+  }
+}
+
+// A part of a file. An answer says the instant in a way that means the same again.
+Json Read(Volumes& volumes, const Json& request) {
+  const auto path = PathIn(request);
+  const uint64_t offset = Number(request, "Offset", 0);
+  const std::string name = Text(request, "Name");
+  const Instant at = Time(volumes, request, "At");
+  const auto view = volumes.store().OpenAt(name, at);
+  const InodeAttr file = FindFileOrHelp(volumes, *view, name, path, at);
+  std::string bytes(
+      offset < file.inode.size ? std::min<uint64_t>(kReadBytes, file.inode.size - offset) : 0,
+      '\0');
+  bytes.resize(view->Read(file.ino, offset, bytes));
+  return {{"At", FormatInstant(at)},
+          {"Size", file.inode.size},
+          {"Mode", file.inode.mode & 07777},
+          {"Data", EncodeBase64(bytes)}};
+}
+
+Json ChangeFacts(const PathChange& change) {
+  const PathState& state = change.state;
+  Json facts = {{"at", FormatInstant(state.from)},
+                {"first", FormatInstant(change.first)},
+                {"count", change.count},
+                {"read_at", FormatInstant(change.readable)},
+                {"last", FormatInstant(state.last)},
+                {"present", state.present()},
+                {"what", change.what}};
+  if (state.present()) {
+    facts["inode"] = state.ino;
+    facts["type"] = TypeName(state.inode.mode);
+    facts["mode"] = state.inode.mode & 07777;
+    facts["uid"] = state.inode.uid;
+    facts["gid"] = state.inode.gid;
+    facts["size"] = state.inode.size;
+  }
+  if (!change.renamed_from.empty()) facts["renamed_from"] = TextOfPath(change.renamed_from);
+  if (!change.renamed_to.empty()) facts["renamed_to"] = TextOfPath(change.renamed_to);
+  return facts;
+}
+
 Json ListChanges(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
-  const auto path = SplitPath(Text(request, "Path"));
+  const auto path = PathIn(request);
   PathHistoryQuery query;
   if (OptionalText(request, "Since")) query.since = Time(volumes, request, "Since");
   if (OptionalText(request, "Until")) query.until = Time(volumes, request, "Until");
@@ -122,6 +160,7 @@ Json ListChanges(Volumes& volumes, const Json& request) {
   query.limit = std::clamp<uint64_t>(Number(request, "Limit", 256), 1, kMaxChanges);
   const auto next = OptionalText(request, "Next");
   if (next) query.until = ParseTime(*next, Instant{});
+  if (!next) query.max_states = kFirstStates;
   const auto past = volumes.store().OpenPast(name);
   const PathHistory history = ReadPathHistory(*past, path, query);
   if (!next && !history.ever && !history.next) {
@@ -138,8 +177,8 @@ Json ListChanges(Volumes& volumes, const Json& request) {
 // Whether the file holds a text at a time, and since when it has been what it is then.
 Json FindText(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
-  const std::string text = Text(request, "Text");
-  const auto path = SplitPath(Text(request, "Path"));
+  const std::string text = DecodeBase64(Text(request, "Bytes"));
+  const auto path = PathIn(request);
   if (text.empty() || text.size() > kMaxTextBytes)
     throw Refused(EINVAL, "the text to look for must have 1 to 65536 bytes");
   const auto past = volumes.store().OpenPast(name);
@@ -175,7 +214,7 @@ Json ListDeleted(Volumes& volumes, const Json& request) {
   const DeletedPage page = FindDeleted(*past, query);
   Json answer = {{"Paths", Json::array()}, {"Since", FormatInstant(query.since)}};
   for (const DeletedPath& deleted : page.paths) {
-    answer["Paths"].push_back({{"path", deleted.path},
+    answer["Paths"].push_back({{"path", TextOfPath(deleted.path)},
                                {"gone", FormatInstant(deleted.gone)},
                                {"last", FormatInstant(deleted.state.last)},
                                {"type", TypeName(deleted.state.inode.mode)},
@@ -196,19 +235,20 @@ bool IsBelow(const std::string& path, const std::string& directory) {
 }
 
 Json DifferenceFacts(const TreeChange& change) {
-  Json facts = {{"change", TreeChangeName(change.kind)}, {"path", change.path}};
+  Json facts = {{"change", TreeChangeName(change.kind)}, {"path", TextOfPath(change.path)}};
   const Inode& inode = change.after ? *change.after : change.before.value_or(Inode{});
   facts["type"] = TypeName(inode.mode);
   if (change.before) facts["size_before"] = change.before->size;
   if (change.after) facts["size_after"] = change.after->size;
-  if (!change.old_path.empty()) facts["old_path"] = change.old_path;
+  if (!change.old_path.empty()) facts["old_path"] = TextOfPath(change.old_path);
   if (!change.what.empty()) facts["what"] = change.what;
   return facts;
 }
 
 Json Diff(Volumes& volumes, const Json& request) {
   const std::string name = Text(request, "Name");
-  const std::string below = JoinPath(SplitPath(OptionalText(request, "Path").value_or("/")));
+  const auto path = SplitPath(PathOfText(OptionalText(request, "Path").value_or("/")));
+  const std::string below = JoinPath(path);
   const Instant from = Time(volumes, request, "From");
   const Instant to = Time(volumes, request, "To");
   const size_t skip = Number(request, "Skip", 0);
@@ -223,6 +263,9 @@ Json Diff(Volumes& volumes, const Json& request) {
                  {"ByEvents", diff.by_events},
                  {"Differences", Json::array()}};
   size_t seen = 0;
+  const auto shows_path = [&](Instant at) {
+    return past->Find(past->SpanAt(at), path, at).ino != 0;
+  };
   for (const TreeChange& change : diff.changes) {
     if (!IsBelow(change.path, below) && !IsBelow(change.old_path, below)) continue;
     if (++seen <= skip) continue;
@@ -231,6 +274,11 @@ Json Diff(Volumes& volumes, const Json& request) {
       break;
     }
     answer["Differences"].push_back(DifferenceFacts(change));
+  }
+  if (seen == 0 && !shows_path(before->fixed_at()) && !shows_path(after->fixed_at())) {
+    const auto when = WhenItWas(*past, path, after->fixed_at());
+    if (!when) RefuseNever(*past, path);
+    throw Refused(ENOENT, Quoted(below) + " was in " + name + " at neither time; " + *when);
   }
   return answer;
 }

@@ -52,6 +52,8 @@ void PrintFields(const Json& object, const std::vector<std::string>& keys) {
   PrintTable(rows);
 }
 
-void PrintJson(const Json& value) { std::cout << value.dump(2) << '\n'; }
+void PrintJson(const Json& value) {
+  std::cout << value.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
 
 }  // namespace rw

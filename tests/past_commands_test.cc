@@ -244,6 +244,70 @@ TEST_F(PastCommandsTest, DiffTellsWhatChangedBetweenTwoTimes) {
               AllOf(HasSubstr("R  /e -> /d/\n"), HasSubstr("A  /gone\n"), HasSubstr("D  /new\n")));
 }
 
+TEST_F(PastCommandsTest, DiffFindsAFileWhoseNameHasComeAndGone) {
+  for (int i = 0; i < 40; ++i) {
+    Write("often", "x");
+    stdfs::remove(At("often"));
+  }
+  Write("often", "one");
+  Write("after", "one");
+  const std::string from = Now();
+  Write("often", "two");
+  Write("after", "two");
+  const std::string to = Now();
+  for (int i = 0; i < 40; ++i) {
+    stdfs::remove(At("often"));
+    Write("often", "y");
+  }
+  EXPECT_EQ(Done({"diff", "v", from, to}), "M  /after  (contents)\nM  /often  (contents)\n");
+}
+
+TEST_F(PastCommandsTest, APathThatIsNotThereThenIsToldWhenItWas) {
+  const std::string before = Now();
+  Write("here", "text");
+  const std::string there = Now();
+  stdfs::remove(At("here"));
+  const std::string after = Now();
+  EXPECT_THAT(RefusedLine({"cat", "v", "here"}), HasSubstr("it was there until "));
+  EXPECT_THAT(RefusedLine({"cat", "v", "here", "--at", before}), HasSubstr("it was there from "));
+  EXPECT_THAT(RefusedLine({"cat", "v", "hree", "--at", there}), HasSubstr("no such file"));
+  Write("another", "");
+  EXPECT_THAT(RefusedLine({"cat", "v", "anothr"}), HasSubstr("there is \"/another\""));
+  EXPECT_EQ(Done({"diff", "v", before, there, "/here"}), "A  /here\n");
+  EXPECT_THAT(RefusedLine({"diff", "v", before, after, "/here"}),
+              HasSubstr("at neither time; it was there "));
+  EXPECT_THAT(RefusedLine({"diff", "v", before, after, "/never"}), HasSubstr("was never in v"));
+  EXPECT_THAT(RefusedLine({"grep-time", "v", "/never", "--contains", "x"}),
+              HasSubstr("was never in v"));
+  EXPECT_EQ(Done({"diff", "v", before, after}), "nothing differs\n");
+}
+
+TEST_F(PastCommandsTest, AMistypedMarkIsToldWhatItMayHaveBeen) {
+  Write("f", "");
+  Done({"mark", "v", "before-migration"});
+  const std::string mistyped = "before-migratoin";
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"cat", "v", "f", "--at", mistyped},
+           {"history", "v", "f", "--since", mistyped},
+           {"find", "v", "--deleted", "--since", mistyped},
+           {"diff", "v", mistyped},
+           {"grep-time", "v", "f", "--contains", "x", "--until", mistyped},
+           {"log", "v", "--since", mistyped},
+           {"timeline", "v", "--since", mistyped},
+           {"restore", "v", "f", "--at", mistyped},
+           {"rollback", "v", "--at", mistyped},
+           {"export", "v", "--at", mistyped},
+           {"mount", "v", MakeDirectory("other"), "--at", mistyped},
+           {"create", "w", "-o", "clone-of=v", "-o", "at=" + mistyped},
+           {"check", "v", "--at", mistyped},
+           {"mark", "v", "label", "--at", mistyped},
+           {"unmark", "v", mistyped}}) {
+    const int status = command[0] == "check" ? 2 : kExitRefused;
+    EXPECT_THAT(RefusedLine(command, status), HasSubstr("similar marks are: \"before-migration\""))
+        << command[0];
+  }
+}
+
 TEST_F(PastCommandsTest, WhatIsReadOfPointsIsWhatTheyShow) {
   const auto write = [&](const std::string& text) {
     Write("f", text);
