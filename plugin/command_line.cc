@@ -170,13 +170,17 @@ void AddRetentionCommands(CLI::App& app, Arguments& arguments) {
 }
 
 // For what concerns containers.
-void AddProject(CLI::App* command, std::string* project, std::string* engine_socket) {
-  command->add_option("--project", *project, "the volumes of a Compose project")
-      ->type_name("PROJECT");
+void AddEngine(CLI::App* command, std::string* engine_socket) {
   command
       ->add_option("--docker-socket", *engine_socket,
                    "the Docker engine's (default: DOCKER_HOST, or /var/run/docker.sock)")
       ->type_name("PATH");
+}
+
+void AddProject(CLI::App* command, std::string* project, std::string* engine_socket) {
+  command->add_option("--project", *project, "the volumes of a Compose project")
+      ->type_name("PROJECT");
+  AddEngine(command, engine_socket);
 }
 
 void AddRollback(CLI::App& app, Arguments& arguments) {
@@ -271,6 +275,7 @@ void AddLogCommands(CLI::App& app, Arguments& arguments) {
                   "only what was done to this path, such as /etc/passwd, or '*.log', and in it")
       ->type_name("GLOB");
   log->add_flag("--follow", arguments.log.follow, "go on with what happens from now on");
+  AddEngine(log, &arguments.log.engine_socket);
   log->add_flag("--json", arguments.json, "print a JSON object per line");
   CLI::App* timeline =
       AddCommand(app, arguments, "timeline",

@@ -255,7 +255,11 @@ void EngineApi::NeedSuccess(const Answer& answer, const std::string& doing) cons
 }
 
 Json EngineApi::Get(const std::string& target, const std::string& doing) const {
-  const Answer answer = Send({"GET", target, "", doing, After(kBrief)});
+  return Get(target, doing, After(kBrief));
+}
+
+Json EngineApi::Get(const std::string& target, const std::string& doing, Deadline deadline) const {
+  const Answer answer = Send({"GET", target, "", doing, deadline});
   if (answer.status == 404 && MessageOf(answer.body)) return nullptr;
   NeedSuccess(answer, doing);
   Json json = Json::parse(answer.body, nullptr, false);
@@ -279,6 +283,22 @@ std::vector<std::string> EngineApi::UsersOf(const std::vector<std::string>& volu
 std::vector<std::string> EngineApi::ContainersOfProject(const std::string& project) const {
   const Json filters = {{"label", {"com.docker.compose.project=" + project}}};
   return IdsOf(Get("/containers/json?all=1&" + Filters(filters), "list containers"));
+}
+
+std::map<std::string, std::string> EngineApi::NamesOfContainers(Deadline deadline) const {
+  std::map<std::string, std::string> names;
+  const Json list = Get("/containers/json?all=1", "list containers", deadline);
+  if (!list.is_array()) return names;
+  for (const Json& item : list) {
+    const auto found = item.find("Names");
+    if (found == item.end() || !found->is_array()) continue;
+    for (const Json& name : *found) {
+      // Others are what links of other containers call it: /web/db.
+      const std::string text = name.is_string() ? name.get<std::string>() : "";
+      if (text.rfind('/') == 0 && text.size() > 1) names[TextOf(item, "Id")] = text.substr(1);
+    }
+  }
+  return names;
 }
 
 std::optional<Container> EngineApi::Inspect(const std::string& id) const {

@@ -1,5 +1,6 @@
 // The Docker engine's API, as far as commands on the host need it to keep containers still while
-// their volumes are marked or rolled back. The daemon never asks the engine.
+// their volumes are marked or rolled back, and to say what they are called. The daemon never asks
+// the engine.
 #pragma once
 
 #include <chrono>
@@ -62,6 +63,8 @@ class EngineApi {
   std::vector<std::string> UsersOf(const std::vector<std::string>& volumes) const;
   // Ids of all of a Compose project, also of those that do not run.
   std::vector<std::string> ContainersOfProject(const std::string& project) const;
+  // Of all containers, by id, also of those that do not run.
+  std::map<std::string, std::string> NamesOfContainers(Deadline deadline) const;
   // Nothing if there is none.
   std::optional<Container> Inspect(const std::string& id) const;
   std::vector<std::string> VolumesOfProject(const std::string& project) const;
@@ -90,6 +93,7 @@ class EngineApi {
   [[noreturn]] void RefuseStranger() const;
   // What is said in a successful answer; null if there is nothing of that id or name.
   nlohmann::json Get(const std::string& target, const std::string& doing) const;
+  nlohmann::json Get(const std::string& target, const std::string& doing, Deadline deadline) const;
   nlohmann::json Post(const std::string& target, const nlohmann::json& body,
                       const std::string& doing, Deadline deadline) const;
   void Change(const Container& container, const std::string& what, const std::string& verb,

@@ -7,11 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 #include "plugin/client.h"
+#include "plugin/container_names.h"
 #include "plugin/facts.h"
+#include "plugin/path_text.h"
 #include "plugin/printing.h"
 
 namespace rw {
@@ -22,13 +23,6 @@ using Json = nlohmann::json;
 constexpr auto kFollowPause = std::chrono::milliseconds(500);
 constexpr size_t kBarWidth = 30;
 constexpr size_t kShortIdDigits = 12;
-
-// As it is, unless a terminal or a reader could be misled by it.
-std::string Shown(const std::string& path) {
-  std::string name = path;  // unlike names, paths have slashes
-  std::erase(name, '/');
-  return name.empty() || FlawOfName(name) == nullptr ? path : Quoted(path);
-}
 
 std::string RangesText(const Json& ranges) {
   std::string text;
@@ -50,8 +44,12 @@ std::string WhoText(const Json& line) {
   } else {
     text = "the kernel or a hidden process, " + text;
   }
-  if (line.contains("container"))
-    text += ", container " + ToText(line["container"]).substr(0, kShortIdDigits);
+  if (line.contains("container")) {
+    const std::string id = ToText(line["container"]).substr(0, kShortIdDigits);
+    text += ", container " + (line.contains("container_name")
+                                  ? Shown(ToText(line["container_name"])) + " (" + id + ")"
+                                  : id);
+  }
   return text;
 }
 
@@ -104,7 +102,7 @@ void PrintTimeline(const Json& timeline) {
     rows.push_back({ToText(bucket["from"]), std::max(by_bytes, by_operations),
                     ToText(bucket["operations"]), HumanBytes(bucket["bytes"]),
                     ToText(bucket.at("removals")), ToText(bucket.at("syncs")),
-                    ToText(bucket.at("notes"))});
+                    Shown(ToText(bucket.at("notes")))});
   }
   PrintTable(rows);
   std::cout << "until " << ToText(timeline.at("until")) << '\n';
@@ -122,9 +120,10 @@ void LogCommand(const std::filesystem::path& socket, const LogRequest& request, 
   if (request.follow && !request.until.empty())
     throw Refused(EINVAL, "--follow goes on for ever: --until cannot be given with it");
   Json asked = Question(request.name, request.since, request.until);
-  if (!request.path.empty()) asked["Path"] = request.path;
+  if (!request.path.empty()) asked["Path"] = TextOfArgument(request.path);
+  ContainerNames names(request.engine_socket);
   for (bool first = true;; first = false) {
-    const Json answer = Ask(socket, "Rewind.Log", asked);
+    Json answer = Ask(socket, "Rewind.Log", asked);
     if (answer.at("Gap")) {
       std::cerr << "rewind: history of " << request.name << " from " << ToText(answer.at("Begins"))
                 << " on; what was before is not kept" << std::endl;
@@ -133,7 +132,10 @@ void LogCommand(const std::filesystem::path& socket, const LogRequest& request, 
       std::cerr << "rewind: what happened between " << ToText(hole.at(0)) << " and "
                 << ToText(hole.at(1)) << " is damaged; rewind check tells more" << std::endl;
     }
-    for (const Json& line : answer.at("Lines")) {
+    for (Json& line : answer.at("Lines")) {
+      if (const auto id = line.find("container"); id != line.end()) {
+        if (const auto name = names.Find(*id)) line["container_name"] = *name;
+      }
       if (json) {
         std::cout << line.dump() << '\n';
       } else {

@@ -10,8 +10,9 @@ namespace rw {
 
 struct LogRequest {
   std::string name;
-  std::string since, until;  // empty: from the beginning of what is kept, to now
-  std::string path;          // a glob; empty: all
+  std::string since, until;   // empty: from the beginning of what is kept, to now
+  std::string path;           // a glob; empty: all
+  std::string engine_socket;  // of who knows containers' names; empty: it is found
   bool follow = false;
 };
 // One line per event; as JSON, one object per line.

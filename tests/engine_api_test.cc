@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "metadata/refused.h"
+#include "plugin/container_names.h"
 #include "plugin/timeout_text.h"
 #include "plugin/unix_socket.h"
 #include "tests/support/temp_dir.h"
@@ -119,6 +120,38 @@ TEST(EngineApiTest, ACommandsOutputIsPutTogetherFromFrames) {
       EngineApi(engine.socket()).Exec(Named("c"), "command", After(milliseconds(60000)), false);
   EXPECT_EQ(result.exit_code, 7);
   EXPECT_EQ(result.output, "out\n" + std::string(256, 'x') + "end\n");
+}
+
+TEST(EngineApiTest, NamesOfContainersAreTheirOwn) {
+  int asked = 0;
+  const StrangeEngine engine([&](const std::string& line) -> std::string {
+    EXPECT_EQ(line, "GET /containers/json?all=1 HTTP/1.1");
+    ++asked;
+    return Json200(R"([{"Id":"1","Names":["/web/alias","/db"]},{"Id":"2","Names":["/web"]},)"
+                   R"({"Id":"3","Names":null},{"Id":"4"},5])");
+  });
+  ContainerNames names(engine.socket());
+  EXPECT_EQ(names.Find("1"), "db");
+  EXPECT_EQ(names.Find("2"), "web");
+  EXPECT_EQ(names.Find("3"), std::nullopt);
+  EXPECT_EQ(names.Find("9"), std::nullopt);
+  EXPECT_EQ(asked, 1) << "once for all of them";
+}
+
+TEST(EngineApiTest, WithoutAnEngineThereAreNoNames) {
+  const testing::TempDir directory;
+  ContainerNames absent(directory.path() / "docker.sock");
+  EXPECT_EQ(absent.Find("1"), std::nullopt);
+  EXPECT_EQ(ContainerNames("tcp://far.away:2375").Find("1"), std::nullopt);
+  for (const char* const answer : {"<html>", "{}", "[[]]"}) {
+    const StrangeEngine engine([&](const std::string&) { return Json200(answer); });
+    EXPECT_EQ(ContainerNames(engine.socket()).Find("1"), std::nullopt) << answer;
+  }
+  // One that says nothing is not waited for, if nobody has named it.
+  const StrangeEngine engine([](const std::string&) { return "hang"; });
+  ASSERT_EQ(setenv("DOCKER_HOST", ("unix://" + engine.socket().string()).c_str(), 1), 0);
+  EXPECT_EQ(ContainerNames("").Find("1"), std::nullopt);
+  ASSERT_EQ(unsetenv("DOCKER_HOST"), 0);
 }
 
 TEST(EngineApiTest, NoAnswerIsGivenUp) {

@@ -259,6 +259,21 @@ class ContainersTest(Case):
             created = [line for line in map(json.loads, lines) if line["event"] == "create"]
             self.assertEqual({line["path"]: line.get("container") for line in created}, containers)
         self.eventually(logged)
+        # By its name, too, for as long as the engine knows it.
+        engine = ("--docker-socket", ENGINE.host.removeprefix("unix://"))
+
+        def named():
+            lines = map(json.loads, ENGINE.rewind("log", volume, "--json", *engine).stdout.splitlines())
+            return {line["path"]: line.get("container_name") for line in lines if line["event"] == "create"}
+        first, second = self.name("first"), self.name("second")
+        self.assertEqual(named(), {"/first": first, "/second": second})
+        docker("rm", "-f", first)
+        self.assertEqual(named(), {"/first": None, "/second": second})
+        text = ENGINE.rewind("log", volume, *engine).stdout
+        self.assertIn(f"container {second} ({containers['/second'][:12]}))", text)
+        self.assertIn(f"container {containers['/first'][:12]})", text)
+        absent = ENGINE.rewind("log", volume, "--docker-socket", "/no/such.sock").stdout
+        self.assertIn(f"container {containers['/second'][:12]})", absent)
 
     def test_an_archive_goes_out_and_in(self):
         volume = self.volume()
