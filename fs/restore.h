@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/progress.h"
 #include "metadata/inode.h"
 #include "metadata/instant.h"
 #include "metadata/mutation.h"
@@ -59,6 +60,7 @@ struct RestoreHooks {
   std::function<void(const std::vector<RestoreNote::Place>&)> changed;
   // These have no name any more: unless the kernel knows them, they are to be forgotten.
   std::function<void(const std::vector<Ino>&)> nameless;
+  ProgressSink progress;
 };
 
 // A rollback or a restore.

@@ -232,8 +232,8 @@ class Store {
   // ENODATA from then on, at every instant, of clones and snapshot volumes, too. `copies`: also of
   // other files that share its bytes. May be repeated. Throws Refused: ENOENT, EISDIR; EBUSY, with
   // nothing changed, while any volume's head has such a file, or if others share its bytes.
-  virtual ForgetReport ForgetPath(const std::string& name, const std::string& path,
-                                  bool copies) = 0;
+  virtual ForgetReport ForgetPath(const std::string& name, const std::string& path, bool copies,
+                                  const ProgressSink& progress = {}) = 0;
   // Puts paths of what the volume was into what it is, in one operation and durably; contents are
   // shared. Nothing has changed if it throws Refused: ENOENT (no such volume; never there, or not
   // then), EROFS, EPERM (.rewind), EINVAL, ENOTDIR, EEXIST (something is where `to` says), ERANGE,

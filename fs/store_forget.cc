@@ -54,7 +54,8 @@ using SegmentKey = std::pair<TimelineId, uint32_t>;
 // One request: which inodes, where their data are, and who else has them.
 class StoreImpl::Forgetting {
  public:
-  explicit Forgetting(StoreImpl* store) : store_(*store) {}
+  Forgetting(StoreImpl* store, const ProgressSink& progress)
+      : store_(*store), progress_(progress) {}
 
   void AddPath(const std::string& name, const std::string& path) {
     const auto past = store_.OpenPast(name);
@@ -99,6 +100,7 @@ class StoreImpl::Forgetting {
     records_.clear();
     damaged_places_ = 0;
     for (const auto& [timeline, ino] : inodes_) timelines_.insert(timeline);
+    std::vector<SegmentKey> segments;
     for (const TimelineId timeline : timelines_) {
       const auto directory = store_.segments_->TimelineDirectory(timeline);
       std::vector<uint32_t> numbers = ListSegments(store_.files_, directory);
@@ -107,7 +109,11 @@ class StoreImpl::Forgetting {
         std::erase_if(numbers, [&](uint32_t number) { return number >= end->second; });
       const std::vector<uint32_t> moved = ListMovedSegments(store_.files_, directory);
       numbers.insert(numbers.end(), moved.begin(), moved.end());
-      for (const uint32_t number : numbers) FindDataIn(timeline, number);
+      for (const uint32_t number : numbers) segments.emplace_back(timeline, number);
+    }
+    for (size_t i = 0; i < segments.size(); ++i) {
+      Tell("looking through segments", i, segments.size());
+      FindDataIn(segments[i].first, segments[i].second);
     }
   }
 
@@ -116,10 +122,13 @@ class StoreImpl::Forgetting {
 
   // Marks what is referred to; returns the other inodes that refer to what is to be forgotten.
   std::set<InodeKey> FindReferences() {
+    constexpr uint64_t kBetweenTelling = 4096;
     std::set<InodeKey> sharers;
+    uint64_t seen = 0;
     const std::string all(1, static_cast<char>(KeyType::kChunk));
     const auto cursor = store_.index_->NewCursor(all, Index::Purpose::kScan);
     for (cursor->Seek(all); cursor->Valid(); cursor->Next()) {
+      if (seen++ % kBetweenTelling == 0) Tell("looking for who shares it", seen, 0);
       const ChunkVersionKey key = SplitChunkKey(cursor->key());
       if (inodes_.contains({key.timeline, key.ino})) continue;
       for (const Extent& extent : ChunkVersion::Decode(cursor->value(), key.timeline).extents) {
@@ -146,7 +155,9 @@ class StoreImpl::Forgetting {
     for (const auto& [timeline, ino] : inodes_) numbers.insert(ino);
     report.inodes.assign(numbers.begin(), numbers.end());
     report.damaged_places = damaged_places_;
+    uint64_t done = 0;
     for (const auto& [key, records] : records_) {
+      Tell("erasing in segments", done++, records_.size());
       EraseIn(key, records);
       uint64_t bytes = 0;
       for (const DataOfRecord& record : records) bytes += record.ours ? record.data_bytes : 0;
@@ -157,6 +168,10 @@ class StoreImpl::Forgetting {
   }
 
  private:
+  void Tell(const char* step, uint64_t done, uint64_t total) const {
+    if (progress_) progress_(step, done, total);
+  }
+
   static bool Knows(const std::vector<View::Link>& chain, TimelineId timeline, Ino ino) {
     for (const View::Link& link : chain) {
       if (link.timeline == timeline) return true;
@@ -252,6 +267,7 @@ class StoreImpl::Forgetting {
   }
 
   StoreImpl& store_;
+  const ProgressSink& progress_;
   std::set<TimelineId> timelines_;  // to look at
   std::set<InodeKey> inodes_;
   std::map<TimelineId, uint32_t> written_;
@@ -299,11 +315,13 @@ void StoreImpl::ZeroUnsealedEnds() {
   }
 }
 
-ForgetReport StoreImpl::ForgetPath(const std::string& name, const std::string& path, bool copies) {
+ForgetReport StoreImpl::ForgetPath(const std::string& name, const std::string& path, bool copies,
+                                   const ProgressSink& progress) {
+  if (progress) progress("collecting what is no longer kept", 0, 0);
   Collect();  // what is no longer kept is not looked for by path
   // Nothing is moved and nothing freed meanwhile.
   const Collector::Pause pause(*collector_);
-  Forgetting forgetting(this);
+  Forgetting forgetting(this, progress);
   forgetting.AddPath(name, path);
   forgetting.RefuseIfAlive();
   pool_->Limit(0);

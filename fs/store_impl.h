@@ -63,7 +63,8 @@ class StoreImpl : public Store {
   bool MakeRoom() override;
   EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                         const EventCallback& callback) override;
-  ForgetReport ForgetPath(const std::string& name, const std::string& path, bool copies) override;
+  ForgetReport ForgetPath(const std::string& name, const std::string& path, bool copies,
+                          const ProgressSink& progress) override;
   RestoreReport Restore(const RestoreRequest& request, const RestoreHooks& hooks) override;
   std::vector<TakenBack> ListTakenBack(const std::string& name) override;
   Instant UndoRollback(const std::string& name, const TakenBack& action, bool dry_run) override;

@@ -253,12 +253,18 @@ class StoreImpl::Restoring {
     }
   }
 
-  void Step() const {
+  void Step(const char* step, uint64_t done) const {
     if (hooks_.go_on && !hooks_.go_on()) throw Refused(ECANCELED, "given up");
+    Tell(step, done);
+  }
+  void Tell(const char* step, uint64_t done) const {
+    if (hooks_.progress) hooks_.progress(step, done, 0);
   }
 
   void Compare(const Names& top, const Place& place) {
-    TreeComparison comparison(source_.get(), head_.get(), &report_, [this] { Step(); });
+    TreeComparison comparison(source_.get(), head_.get(), &report_, [this] {
+      Step("comparing", report_.created + report_.replaced + report_.removed + report_.unchanged);
+    });
     for (const Target* target : place.targets) {
       // Directories above it that are made with it.
       for (size_t depth = top.size(); depth < target->path.size(); ++depth) {
@@ -278,7 +284,7 @@ class StoreImpl::Restoring {
     prepared_ = preparation.directory();
     TreePreparer preparer(
         head_.get(), source_.get(), {source_->view(), store_.LastingTimelines(head_->timeline())},
-        [this] { Step(); }, [this] { return store_.MakeRoom(); });
+        [&] { Step("restoring", preparer.inodes()); }, [this] { return store_.MakeRoom(); });
     std::vector<ViewVolume::Placement> placements;
     try {
       for (const auto& [top, place] : places_) {
@@ -345,7 +351,12 @@ class StoreImpl::Restoring {
   void EmptyUnlinked() const {
     try {
       const bool mounted = hooks_.mounted && hooks_.mounted();
-      head_->EmptyUnlinked(mounted ? hooks_.nameless : ViewVolume::AskKernel(), UINT64_MAX);
+      uint64_t removed = 0;
+      const auto nameless = [&](const std::vector<Ino>& inos) {
+        hooks_.nameless(inos);
+        Tell("removing what was there", removed += inos.size());
+      };
+      head_->EmptyUnlinked(mounted ? ViewVolume::AskKernel(nameless) : nullptr, UINT64_MAX);
       std::vector<Ino> displaced;
       for (const RestoreNote::Place& place : note_.places) {
         if (place.displaced != 0) displaced.push_back(place.displaced);

@@ -3,26 +3,23 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "fs/store.h"
 #include "metadata/quantity.h"
 #include "metadata/refused.h"
 #include "plugin/check_text.h"
 #include "plugin/client.h"
+#include "plugin/path_text.h"
 #include "plugin/printing.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr int kCheckTimeoutSeconds = 30 * 86400;
 
 void ShowProgress(const std::string& step, uint64_t done, uint64_t total) {
   if (step.empty()) return;
@@ -33,44 +30,12 @@ void ShowProgress(const std::string& step, uint64_t done, uint64_t total) {
 
 void EraseProgress() { std::cerr << "\r\033[K" << std::flush; }
 
-// Asks a second time and again how far the daemon has come, for as long as this lives.
-class ProgressWatch {
- public:
-  explicit ProgressWatch(const std::filesystem::path& socket) {
-    if (isatty(STDERR_FILENO) == 0) return;
-    thread_ = std::thread([this, socket] {
-      while (!ended_) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(300));
-        try {
-          const Json answer = Ask(socket, "Rewind.CheckProgress", Json::object());
-          ShowProgress(answer.at("Step"), answer.at("Done"), answer.at("Total"));
-        } catch (const std::exception&) {
-          return;
-        }
-      }
-    });
-  }
-  ~ProgressWatch() {
-    ended_ = true;
-    if (!thread_.joinable()) return;
-    thread_.join();
-    EraseProgress();
-  }
-  ProgressWatch(const ProgressWatch&) = delete;
-  ProgressWatch& operator=(const ProgressWatch&) = delete;
-
- private:
-  std::atomic<bool> ended_{false};
-  std::thread thread_;
-};
-
 Json CheckOnline(const std::filesystem::path& socket, const CheckRequest& request) {
   Json asked = {{"Repair", request.repair}, {"Rate", request.rate}};
   if (!request.name.empty()) asked["Name"] = request.name;
   if (!request.at.empty()) asked["At"] = request.at;
   const auto ask = [&] {
-    const ProgressWatch watch(socket);
-    return Ask(socket, "Rewind.Check", asked, kCheckTimeoutSeconds).at("Report");
+    return AskPatiently(socket, "Rewind.Check", asked, "", "checking").at("Report");
   };
   Json report = ask();
   if (!request.repair || !report.at("index_damaged")) return report;
@@ -114,7 +79,7 @@ Json CheckOffline(const CheckRequest& request) {
 void PrintHurt(const Json& hurt) {
   std::cout << hurt.at("kind").get<std::string>() << ": ";
   if (!hurt.at("volumes").empty()) std::cout << ToText(hurt.at("volumes")) << ": ";
-  if (hurt.contains("path")) std::cout << hurt.at("path").get<std::string>() << ' ';
+  if (hurt.contains("path")) std::cout << Shown(ToText(hurt.at("path"))) << ' ';
   if (hurt.contains("length")) {
     const uint64_t offset = hurt.at("offset");
     std::cout << "bytes " << offset << " to " << offset + hurt.at("length").get<uint64_t>() << ' ';
@@ -123,7 +88,7 @@ void PrintHurt(const Json& hurt) {
     std::cout << "from " << ToText(hurt.at("from")) << " until " << ToText(hurt.at("until"))
               << ": ";
   }
-  std::cout << hurt.at("what").get<std::string>();
+  std::cout << Shown(ToText(hurt.at("what")));
   if (hurt.at("repaired")) std::cout << " (repaired)";
   std::cout << '\n';
 }

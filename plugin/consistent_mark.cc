@@ -12,6 +12,7 @@
 #include "plugin/quieting.h"
 #include "plugin/timeout_text.h"
 #include "plugin/volume_users.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 namespace {
@@ -88,6 +89,7 @@ void MarkWithContainers(const std::filesystem::path& socket, const MarkRequest& 
   std::optional<Marked> marked;
   std::string failure;
   try {
+    const Waiting waiting("keeping containers still");
     quieting.Begin();
     marked = MarkStill(socket, request, quieting, deadline);
   } catch (const std::exception& error) {

@@ -5,32 +5,29 @@
 #include <nlohmann/json.hpp>
 
 #include "metadata/quantity.h"
-#include "metadata/quoted.h"
 #include "metadata/refused.h"
 #include "plugin/client.h"
+#include "plugin/path_text.h"
 #include "plugin/printing.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 
 using Json = nlohmann::json;
 
-namespace {
-
-constexpr int kForgetTimeoutSeconds = 86400;
-
-}  // namespace
-
 void ForgetCommand(const std::filesystem::path& socket, const ForgetRequest& request, bool json) {
-  Json question{{"Name", request.name}, {"Path", request.path}};
+  const std::string path = TextOfArgument(request.path);
+  Json question{{"Name", request.name}, {"Path", path}};
   if (request.copies) question["Copies"] = "yes";
-  const Json answer = Ask(socket, "Rewind.Forget", question, kForgetTimeoutSeconds);
+  const Json answer = AskPatiently(socket, "Rewind.Forget", question, request.name,
+                                   "forgetting in " + request.name);
   if (json) {
     PrintJson({{"inodes", answer.at("Inodes")},
                {"bytes", answer.at("Bytes")},
                {"segments", answer.at("Segments")},
                {"damaged_places", answer.at("DamagedPlaces")}});
   } else {
-    std::cout << "forgot " << Quoted(request.path) << " of " << request.name << ": "
+    std::cout << "forgot \"" << Shown(path) << "\" of " << request.name << ": "
               << answer.at("Inodes").size() << " files, "
               << FormatByteCount(answer.at("Bytes").get<uint64_t>()) << " in "
               << answer.at("Segments").get<uint64_t>() << " segments\n";

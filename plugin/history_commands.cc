@@ -8,6 +8,7 @@
 #include "plugin/client.h"
 #include "plugin/commands.h"
 #include "plugin/printing.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 namespace {
@@ -73,8 +74,11 @@ void DryRunCommand(const std::filesystem::path& socket, const std::string& name,
 }
 
 void CollectCommand(const std::filesystem::path& socket, bool json) {
-  const Json report =
-      Ask(socket, "Rewind.Collect", Json::object(), kCollectTimeoutSeconds).at("Report");
+  const auto ask = [&] {
+    const Waiting waiting("collecting");
+    return Ask(socket, "Rewind.Collect", Json::object(), kCollectTimeoutSeconds).at("Report");
+  };
+  const Json report = ask();
   if (json) {
     PrintJson(report);
     return;

@@ -24,13 +24,13 @@ size_t Columns() {
 
 bool ProgressBar::IsTerminal() { return isatty(STDERR_FILENO) != 0; }
 
-void ProgressBar::Show(uint64_t done, uint64_t total) {
-  if (!is_terminal_) return;
+void ProgressBar::Show(uint64_t done, uint64_t total, const std::string& step) {
+  if (!IsDue()) return;
   const auto now = Clock::now();
-  if (now < next_) return;
   next_ = now + kBetween;
   shown_ = true;
-  std::cerr << "\r\033[K" << Line(what_, done, total, now - begun_, Columns()) << std::flush;
+  const std::string what = step.empty() ? what_ : what_ + ": " + step;
+  std::cerr << "\r\033[K" << Line(what, unit_, done, total, now - begun_, Columns()) << std::flush;
 }
 
 void ProgressBar::Erase() {
@@ -38,13 +38,20 @@ void ProgressBar::Erase() {
   shown_ = false;
 }
 
-std::string ProgressBar::Line(const std::string& what, uint64_t done, uint64_t total,
+std::string ProgressBar::Line(const std::string& what, Unit unit, uint64_t done, uint64_t total,
                               std::chrono::nanoseconds elapsed, size_t columns) {
+  const auto amount = [unit](uint64_t value) {
+    return unit == Unit::kBytes ? HumanBytes(value) : std::to_string(value);
+  };
   const double seconds = std::max(std::chrono::duration<double>(elapsed).count(), 1e-9);
   const double rate = static_cast<double>(done) / seconds;
-  std::string figures = HumanBytes(done);
-  if (total > 0) figures += " of " + HumanBytes(total);
-  figures += ", " + HumanBytes(static_cast<uint64_t>(rate)) + "/s";
+  std::string figures = amount(done);
+  if (total > 0) figures += " of " + amount(total);
+  if (done == 0 && total == 0) {
+    figures = HumanDuration(static_cast<uint64_t>(seconds) * 1'000'000'000);
+  } else {
+    figures += ", " + amount(static_cast<uint64_t>(rate)) + "/s";
+  }
   if (total > done && rate >= 1) {
     const double left = static_cast<double>(total - done) / rate;
     figures +=

@@ -1,12 +1,12 @@
 #include "plugin/restore_command.h"
 
-#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "metadata/quoted.h"
 #include "plugin/client.h"
+#include "plugin/path_text.h"
 #include "plugin/printing.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 
@@ -14,21 +14,11 @@ using Json = nlohmann::json;
 
 namespace {
 
-constexpr int kRestoreTimeoutSeconds = 86400;
-
-// Names may hold what would break a line or a terminal.
-std::string Shown(const Json& path) {
-  const std::string text = path.get<std::string>();
-  const bool plain =
-      std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= ' ' && c != 0x7f; });
-  return plain ? text : Quoted(text);
-}
-
 // What a dry run has found, a line for each path that would differ.
 void PrintChanges(const Json& report) {
   std::vector<std::vector<std::string>> rows;
   for (const Json& change : report.at("changes")) {
-    rows.push_back({change.at("action").get<std::string>(), Shown(change.at("path")),
+    rows.push_back({change.at("action").get<std::string>(), Shown(ToText(change.at("path"))),
                     change.at("type").get<std::string>(),
                     change.at("type") == "file" ? ToText(change.at("bytes")) + " B" : ""});
   }
@@ -49,21 +39,25 @@ void PrintRestored(const Json& report) {
   }
   for (const Json& path : report.at("paths")) {
     const std::string action = path.at("action");
-    std::cout << (action == "remove" ? "removed " : "restored ") << Shown(path.at("path")) << "\n";
+    std::cout << (action == "remove" ? "removed " : "restored ") << Shown(ToText(path.at("path")))
+              << "\n";
   }
   std::cout << "as of " << ToText(report.at("as_of")) << ": " << ToText(report.at("inodes"))
-            << " files and directories, " << ToText(report.at("size")) << "; done at "
-            << ToText(report.at("at")) << "\n";
+            << (report.at("inodes") == 1 ? " file or directory, " : " files and directories, ")
+            << ToText(report.at("size")) << "; done at " << ToText(report.at("at")) << "\n";
 }
 
 }  // namespace
 
 void RestoreCommand(const std::filesystem::path& socket, const RestoreCommandRequest& request,
                     bool json) {
-  Json question{{"Name", request.name}, {"Paths", request.paths}, {"At", request.at}};
-  if (!request.to.empty()) question["To"] = request.to;
+  Json question{{"Name", request.name}, {"Paths", Json::array()}, {"At", request.at}};
+  for (const std::string& path : request.paths) question["Paths"].push_back(TextOfArgument(path));
+  if (!request.to.empty()) question["To"] = TextOfArgument(request.to);
   if (request.dry_run) question["DryRun"] = true;
-  const Json report = Ask(socket, "Rewind.Restore", question, kRestoreTimeoutSeconds).at("Report");
+  const Json report =
+      AskPatiently(socket, "Rewind.Restore", question, request.name, "restoring in " + request.name)
+          .at("Report");
   if (json) {
     PrintJson(report);
   } else if (request.dry_run) {
@@ -78,7 +72,9 @@ void UndoCommand(const std::filesystem::path& socket, const RestoreCommandReques
   Json question{{"Name", request.name}};
   if (request.redo) question["Redo"] = true;
   if (request.dry_run) question["DryRun"] = true;
-  const Json report = Ask(socket, "Rewind.Undo", question, kRestoreTimeoutSeconds).at("Report");
+  const Json report =
+      AskPatiently(socket, "Rewind.Undo", question, request.name, "undoing in " + request.name)
+          .at("Report");
   if (json) {
     PrintJson(report);
     return;

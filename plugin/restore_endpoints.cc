@@ -8,6 +8,7 @@
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
 #include "plugin/facts.h"
+#include "plugin/path_text.h"
 #include "plugin/request.h"
 #include "plugin/volumes.h"
 
@@ -24,7 +25,8 @@ Json ReportOf(const RestoreReport& report) {
                {"size", HumanBytes(report.bytes)},
                {"dry_run", !report.done.has_value()}};
   for (const RestoreReport::Path& path : report.paths)
-    json["paths"].push_back({{"path", path.path}, {"action", RestoreChangeName(path.kind)}});
+    json["paths"].push_back(
+        {{"path", TextOfPath(path.path)}, {"action", RestoreChangeName(path.kind)}});
   if (report.done) {
     json["at"] = FormatInstant(*report.done);
     return json;
@@ -38,7 +40,7 @@ Json ReportOf(const RestoreReport& report) {
   json["changes"] = Json::array();
   for (const RestoreChange& change : report.changes) {
     json["changes"].push_back({{"action", RestoreChangeName(change.kind)},
-                               {"path", change.path},
+                               {"path", TextOfPath(change.path)},
                                {"type", TypeName(change.type)},
                                {"bytes", change.bytes}});
   }
@@ -48,8 +50,9 @@ Json ReportOf(const RestoreReport& report) {
 Json Restore(Volumes& volumes, const Json& request) {
   RestoreRequest asked;
   asked.volume = Text(request, "Name");
-  asked.paths = TextList(request, "Paths");
-  asked.to = OptionalText(request, "To").value_or("");
+  for (const std::string& text : TextList(request, "Paths"))
+    asked.paths.push_back(PathOfText(text));
+  asked.to = PathOfText(OptionalText(request, "To").value_or(""));
   asked.dry_run = Flag(request, "DryRun");
   const std::string at = Text(request, "At");
   return {{"Report", ReportOf(volumes.Restore(std::move(asked), at))}};
@@ -66,6 +69,17 @@ Json Undo(Volumes& volumes, const Json& request) {
   json["as_of"] = FormatInstant(undone.source);
   json["dry_run"] = dry_run;
   return {{"Report", json}};
+}
+
+// How far a restore, an undo or a forget is, for who waits for its answer.
+Json Progress(Volumes& volumes, const Json& request) {
+  const CheckProgress progress = volumes.ProgressOf(Text(request, "Name"));
+  return {{"Step", progress.step}, {"Done", progress.done}, {"Total", progress.total}};
+}
+
+Json GiveUp(Volumes& volumes, const Json& request) {
+  volumes.GiveUp(Text(request, "Name"));
+  return Json::object();
 }
 
 Json Schedules(Volumes& volumes, const Json& request) {
@@ -87,8 +101,12 @@ Json Schedules(Volumes& volumes, const Json& request) {
 }  // namespace
 
 const std::map<std::string, Handler>& RestoreHandlers() {
-  static const auto* const handlers = new std::map<std::string, Handler>{
-      {"Rewind.Restore", Restore}, {"Rewind.Undo", Undo}, {"Rewind.Schedules", Schedules}};
+  static const auto* const handlers =
+      new std::map<std::string, Handler>{{"Rewind.Restore", Restore},
+                                         {"Rewind.Undo", Undo},
+                                         {"Rewind.Schedules", Schedules},
+                                         {"Rewind.Progress", Progress},
+                                         {"Rewind.GiveUp", GiveUp}};
   return *handlers;
 }
 

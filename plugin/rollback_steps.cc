@@ -36,6 +36,10 @@ void StepLog::Say(const std::string& step, const std::string& what) const {
   if (form_ == Form::kText) std::cout << step << " " << what << std::endl;
 }
 
+std::unique_ptr<Waiting> StepLog::Wait(const std::string& what) const {
+  return form_ == Form::kText ? std::make_unique<Waiting>(what) : nullptr;
+}
+
 Json RollbackState::Encode() const {
   Json containers = Json::array();
   for (const Container& container : stopped) {
@@ -73,11 +77,15 @@ std::string RollbackSteps::Run(const RollbackPlan& plan, RollbackState* state,
   log_.Say("rolling back", Joined(plan.volumes) + " to " + plan.at);
   state->rolling = true;
   guardian->Note(state->Encode());
-  const Json answer = Ask(socket_, "Rewind.RollBack",
-                          {{"Names", plan.volumes},
-                           {"At", plan.at},
-                           {"Label", plan.label},
-                           {"Note", "before the rollback to " + plan.at}});
+  const auto roll_back = [&] {
+    const auto waiting = log_.Wait("rolling back");
+    return Ask(socket_, "Rewind.RollBack",
+               {{"Names", plan.volumes},
+                {"At", plan.at},
+                {"Label", plan.label},
+                {"Note", "before the rollback to " + plan.at}});
+  };
+  const Json answer = roll_back();
   StartAll(plan);
   CheckRunning(plan.containers);
   return answer.at("Before");
@@ -90,6 +98,7 @@ void RollbackSteps::StopAll(const std::vector<Container>& containers, RollbackSt
     log_.Say("stopping", container.name);
     state->stopped.push_back(container);
     guardian->Note(state->Encode());
+    const auto waiting = log_.Wait("stopping " + container.name);
     engine_.Stop(container, container.stop_seconds);
   }
 }
@@ -97,6 +106,7 @@ void RollbackSteps::StopAll(const std::vector<Container>& containers, RollbackSt
 void RollbackSteps::WaitUntilUnmounted(const std::vector<std::string>& volumes, seconds patience,
                                        bool interruptible) const {
   const Deadline deadline = After(patience);
+  const auto waiting = log_.Wait("waiting for what is still mounted");
   for (;;) {
     const std::vector<VolumeUse> uses = UsesOf(Ask(socket_, "Rewind.Uses", {{"Names", volumes}}));
     if (!AnyHeld(uses)) return;
@@ -118,7 +128,10 @@ void RollbackSteps::StartAll(const RollbackPlan& plan) const {
   for (auto container = stopped.rbegin(); container != stopped.rend(); ++container) {
     Interruption::Check();
     log_.Say("starting", container->name);
-    engine_.Start(*container);
+    {
+      const auto waiting = log_.Wait("starting " + container->name);
+      engine_.Start(*container);
+    }
     // Compose's `condition: service_healthy` of those that are still to be started.
     const bool awaited = std::any_of(stopped.begin(), container.base() - 1, [&](const auto& other) {
       return NeedsHealthy(other, *container);
@@ -129,6 +142,7 @@ void RollbackSteps::StartAll(const RollbackPlan& plan) const {
 
 void RollbackSteps::WaitUntilHealthy(const Container& container, seconds patience) const {
   log_.Say("waiting for", container.name + " to be healthy");
+  const auto waiting = log_.Wait("waiting for " + container.name);
   const Deadline deadline = After(patience);
   for (;;) {
     const std::optional<Container> now = engine_.Inspect(container.id);
@@ -147,6 +161,7 @@ void RollbackSteps::WaitUntilHealthy(const Container& container, seconds patienc
 
 void RollbackSteps::CheckRunning(const std::vector<Container>& containers) const {
   const Deadline deadline = After(kSettling);
+  const auto waiting = log_.Wait("looking whether they go on");
   do {
     Interruption::Check();
     Sleep(kLook);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "plugin/engine_api.h"
 #include "plugin/guardian.h"
+#include "plugin/waiting.h"
 
 namespace rw {
 
@@ -19,6 +21,8 @@ class StepLog {
   enum class Form { kText, kJson, kSilent };
   explicit StepLog(Form form) : form_(form) {}
   void Say(const std::string& step, const std::string& what) const;
+  // Shows people, while it lives, that the step is not over.
+  std::unique_ptr<Waiting> Wait(const std::string& what) const;
 
  private:
   const Form form_;

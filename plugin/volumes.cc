@@ -694,7 +694,7 @@ void Volumes::Probe() {
 
 ForgetReport Volumes::Forget(const std::string& name, const std::string& path, bool copies) {
   if (!store_.Find(name)) RefuseUnknown(name);
-  ForgetReport report = store_.ForgetPath(name, path, copies);
+  ForgetReport report = store_.ForgetPath(name, path, copies, *NoteProgress(name));
   std::vector<std::string> names;
   {
     const std::lock_guard lock(mutex_);
@@ -750,7 +750,8 @@ CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string
   if (at && options.volume.empty())
     throw Refused(EINVAL, "a time is one of a volume: name the volume");
   if (at) options.at = InstantOf(options.volume, *at);
-  options.go_on = [this] { return !checks_end_; };
+  check_given_up_ = false;
+  options.go_on = [this] { return !checks_end_ && !check_given_up_; };
   options.progress = [this](const CheckProgress& progress) {
     const std::lock_guard lock(progress_mutex_);
     progress_ = progress;
@@ -761,6 +762,36 @@ CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string
 CheckProgress Volumes::Progress() {
   const std::lock_guard lock(progress_mutex_);
   return progress_;
+}
+
+CheckProgress Volumes::ProgressOf(const std::string& name) {
+  const std::lock_guard lock(progress_mutex_);
+  const auto found = progresses_.find(name);
+  return found == progresses_.end() ? CheckProgress() : found->second;
+}
+
+std::shared_ptr<const ProgressSink> Volumes::NoteProgress(const std::string& name) {
+  const auto note = [this, name](const char* step, uint64_t done, uint64_t total) {
+    const std::lock_guard lock(progress_mutex_);
+    progresses_[name] = {step, done, total};
+    if (given_up_.erase(name) != 0)
+      throw Refused(ECANCELED, "interrupted while " + std::string(step));
+  };
+  return {new ProgressSink(note), [this, name](const ProgressSink* sink) {
+            delete sink;
+            const std::lock_guard lock(progress_mutex_);
+            progresses_.erase(name);
+            given_up_.erase(name);
+          }};
+}
+
+void Volumes::GiveUp(const std::string& name) {
+  if (name.empty()) {
+    check_given_up_ = true;
+    return;
+  }
+  const std::lock_guard lock(progress_mutex_);
+  if (progresses_.contains(name)) given_up_.insert(name);
 }
 
 }  // namespace rw

@@ -110,6 +110,11 @@ class Volumes {
   // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
   CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
   CheckProgress Progress();  // of the check under way
+  // Of what is being restored, undone or forgotten of a volume; no step if nothing is.
+  CheckProgress ProgressOf(const std::string& name);
+  // Whoever asked for that, or, of no volume, for the check, does not want it any more. It is
+  // refused with ECANCELED unless it is done before it notices.
+  void GiveUp(const std::string& name);
   // As Store::ForgetPath; also from what the kernel has cached.
   ForgetReport Forget(const std::string& name, const std::string& path, bool copies);
 
@@ -233,6 +238,9 @@ class Volumes {
   void Keep(const KeptMount& kept, bool with_descriptors = false);
   void ForgetDoubts(const Work& work);
   void Remove(const Work& work, const std::string& name);
+  // Remembers what it is told as the volume's progress, for as long as it lives. Throws
+  // Refused(ECANCELED), once, when it was given up.
+  std::shared_ptr<const ProgressSink> NoteProgress(const std::string& name);
   bool WasJustRemoved(const std::string& name);
   void ForgetRemovals();
   std::vector<MountHolder> HoldersOf(const Entry& entry) const;
@@ -242,9 +250,12 @@ class Volumes {
   const VolumesOptions options_;
   std::mutex checking_;  // held by the check under way
   std::atomic<bool> checks_end_{false};
-  std::mutex progress_mutex_;  // guards progress_
+  std::atomic<bool> check_given_up_{false};
+  std::mutex progress_mutex_;  // guards the next three
   CheckProgress progress_;
-  int directory_fd_ = -1;  // holds the lock on the mounts directory
+  std::map<std::string, CheckProgress> progresses_;  // by volume
+  std::set<std::string> given_up_;                   // of them
+  int directory_fd_ = -1;                            // holds the lock on the mounts directory
 
   std::mutex
       mutex_;  // guards the members below and is never held while the disk or the kernel is asked

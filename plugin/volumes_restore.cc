@@ -41,6 +41,14 @@ void Volumes::AtHead(const std::string& name, const std::function<void(Session*)
 
 RestoreReport Volumes::Restore(const RestoreRequest& request) {
   RestoreHooks hooks;
+  const auto progress = NoteProgress(request.volume);
+  hooks.progress = [&progress](const char* step, uint64_t done, uint64_t total) {
+    try {
+      (*progress)(step, done, total);
+    } catch (const Refused& refused) {
+      throw Refused(refused.error(), refused.what() + std::string("; nothing was changed"));
+    }
+  };
   hooks.go_on = [this] { return !checks_end_; };
   hooks.mounted = [&] {
     bool mounted = false;

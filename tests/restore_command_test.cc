@@ -19,6 +19,7 @@
 namespace rw::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 namespace stdfs = std::filesystem;
@@ -173,6 +174,24 @@ TEST_F(RestoreCommandTest, RefusesInOneLine) {
   Done({"create", "s", "-o", "snapshot-of=v"});
   EXPECT_THAT(RefusedLine({"restore", "s", "/file", "--at", "now"}), HasSubstr("snapshot volume"));
   EXPECT_THAT(RefusedLine({"undo", "s"}), HasSubstr("snapshot volume"));
+}
+
+TEST_F(RestoreCommandTest, ThatDoesNotFitIsRefusedAndChangesNothing) {
+  Put("d/large", std::string(600'000, 'x'));
+  Put("d/small", "was");
+  const std::string then = Now();
+  stdfs::remove(top_ / "d/large");
+  Put("d/small", "is");
+  Put("other", std::string(600'000, 'y'));
+  Done({"set", "v", "size=1M"});
+  const Tree before = TreeOf("");
+  EXPECT_THAT(RefusedLine({"restore", "v", "/d", "--at", then}),
+              AllOf(HasSubstr("does not fit"), HasSubstr("nothing was changed")));
+  EXPECT_EQ(Difference(before, TreeOf("")), "");
+  EXPECT_THAT(RefusedLine({"undo", "v"}), HasSubstr("nothing to undo"));
+  stdfs::remove(top_ / "other");
+  Done({"restore", "v", "/d", "--at", then});
+  EXPECT_EQ(Get("d/small"), "was");
 }
 
 // Whenever the daemon is killed, the tree is the old one or the new one, and the kernel knows
