@@ -14,6 +14,7 @@ Each command runs several times: "cold" is the first one after the daemon was st
 Everything is made under DIR (default: a new directory under /tmp) and removed at the end.
 """
 import argparse
+import contextlib
 import os
 import random
 import subprocess
@@ -35,8 +36,9 @@ def processor_ms(daemon):
     """That the daemon's threads have used so far."""
     used = 0
     for thread in os.listdir(f"/proc/{daemon.pid}/task"):
-        with open(f"/proc/{daemon.pid}/task/{thread}/schedstat", encoding="ascii") as stat:
-            used += int(stat.read().split()[0])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            with open(f"/proc/{daemon.pid}/task/{thread}/schedstat", encoding="ascii") as stat:
+                used += int(stat.read().split()[0])
     return used / 1e6
 
 

@@ -42,6 +42,7 @@ void ForEachChange(const std::filesystem::path& socket, Json request, Fn fn) {
     for (const Json& change : answer.at("Changes")) {
       if (!fn(change)) return;
     }
+    std::cout << std::flush;  // the next answer may take a moment
     if (!answer.contains("Next")) return;
     request["Next"] = answer["Next"];
   }
