@@ -25,12 +25,11 @@ uint32_t FramePosition(const Extent& extent, uint32_t frame) {
 }  // namespace
 
 SegmentMover::SegmentMover(const StoreContext& context, MovedData* moved_data,
-                           std::set<MoveWatch::SegmentKey> victims, bool hold, FindHome find_home,
+                           std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
                            OpenVolumes open_volumes)
     : context_(context),
       moved_data_(moved_data),
       victims_(std::move(victims)),
-      hold_(hold),
       find_home_(std::move(find_home)),
       open_volumes_(std::move(open_volumes)) {
   context_.moves->Begin(victims_);
@@ -134,7 +133,7 @@ uint64_t SegmentMover::MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion ve
   version.extents = std::move(redirected);
   Index::Entries entries;
   for (const Extent& extent : version.extents) {
-    if (hold_ && written_.contains(SegmentOf(extent)) && held_.insert(SegmentOf(extent)).second)
+    if (written_.contains(SegmentOf(extent)) && held_.insert(SegmentOf(extent)).second)
       entries.emplace_back(HeldKey(extent.timeline, extent.segment), EncodeHeldUntil(kInstantMax));
     if (brought_back && !extent.hole())
       entries.emplace_back(BroughtBackKey({key.timeline, extent.timeline, extent.segment, key.at}),

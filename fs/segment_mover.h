@@ -25,11 +25,9 @@ class SegmentMover {
   using OpenVolumes = std::function<std::vector<std::shared_ptr<ViewVolume>>()>;
 
   // `find_home` gives the timeline whose moved data a timeline's are to be (its own, unless it was
-  // absorbed), `open_volumes` all heads that are open. `hold`: what is moved may have been copied
-  // before, for other references, by a run that did not come to its end; the segments that it goes
-  // to are held, until an instant that is not known yet.
+  // absorbed), `open_volumes` all heads that are open.
   SegmentMover(const StoreContext& context, MovedData* moved_data,
-               std::set<MoveWatch::SegmentKey> victims, bool hold, FindHome find_home,
+               std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
                OpenVolumes open_volumes);
   ~SegmentMover();
   SegmentMover(const SegmentMover&) = delete;
@@ -43,6 +41,10 @@ class SegmentMover {
   uint64_t moved_bytes() const { return moved_bytes_; }
   // Victims of which something could not be read: they have to stay.
   const std::set<MoveWatch::SegmentKey>& damaged() const { return damaged_; }
+  // Where data went. These segments are held, from their first reference on and until an instant
+  // that is not known yet: until all references are moved, what the range's first instant sees may
+  // still be the old place where a version within the range names the new one.
+  const std::set<MoveWatch::SegmentKey>& held() const { return held_; }
 
  private:
   struct Place {
@@ -71,7 +73,6 @@ class SegmentMover {
   StoreContext context_;
   MovedData* moved_data_;
   const std::set<MoveWatch::SegmentKey> victims_;
-  const bool hold_;
   FindHome find_home_;
   OpenVolumes open_volumes_;
   std::map<FrameKey, Place> moved_;  // where frames of the victims are now

@@ -328,6 +328,13 @@ std::set<MoveWatch::SegmentKey> StoreImpl::FindHeld(const Survey& survey) {
   return held;
 }
 
+void StoreImpl::EndHolds(const std::set<MoveWatch::SegmentKey>& held) {
+  Index::Entries ended;
+  for (const auto& [timeline, segment] : held)
+    ended.emplace_back(HeldKey(timeline, segment), std::nullopt);
+  if (!ended.empty()) index_->Rewrite(ended);
+}
+
 // Whatever may refer to them has been committed by now. Those without an instant stay held.
 void StoreImpl::DateHeld() {
   try {
@@ -358,7 +365,8 @@ bool StoreImpl::Prefetch(const LiveMap& live, const std::vector<Candidate>& vict
   return true;
 }
 
-uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
+// `resumed`: some of the victims were victims of a run that came to no end.
+uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool resumed,
                             std::vector<Candidate>* emptied) {
   std::set<MoveWatch::SegmentKey> keys;
   Index::Entries begun;
@@ -368,7 +376,7 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
   }
   index_->Rewrite(begun);  // before the first reference is changed, so as durable as that
   SegmentMover mover(
-      context_, moved_data_.get(), keys, hold,
+      context_, moved_data_.get(), keys,
       [this](TimelineId id) {
         const std::lock_guard lock(catalog_mutex_);
         return AbsorberOf(id);
@@ -386,6 +394,9 @@ uint64_t StoreImpl::MoveOut(const std::vector<Candidate>& victims, bool hold,
     end();
     throw;
   }
+  // All references to one frame are references to one place now: the marks tell what they always
+  // do. If an earlier run has moved some of them, or some had to stay, there may be two.
+  if (complete && !resumed && mover.damaged().empty()) EndHolds(mover.held());
   end();
   for (const MoveWatch::SegmentKey& damaged : mover.damaged()) damaged_segments_.insert(damaged);
   if (complete) {

@@ -161,8 +161,9 @@ class StoreImpl : public Store {
   std::set<MoveWatch::SegmentKey> FindHeld(const Survey& survey);
   void DateHeld();
   bool Prefetch(const LiveMap& live, const std::vector<Candidate>& victims);
-  uint64_t MoveOut(const std::vector<Candidate>& victims, bool hold,
+  uint64_t MoveOut(const std::vector<Candidate>& victims, bool resumed,
                    std::vector<Candidate>* emptied);
+  void EndHolds(const std::set<MoveWatch::SegmentKey>& held);
   uint64_t Free(const Survey& survey, const std::vector<Candidate>& freed);
   bool KeepTotals(const Survey& survey, const std::vector<Candidate>& freed);
   void DropSamples(const Survey& survey, const std::set<MoveWatch::SegmentKey>& gone);

@@ -204,6 +204,41 @@ TEST_F(CollectTest, WhatOnlyTheRangeRefersToIsHeld) {
   EXPECT_GE(interrupted, 2);
 }
 
+// Goal: the same of what was moved before the run failed. Method: the copy shares all but one piece
+// of the source's old data and comes first in the order of the walk; then the moving of that piece
+// fails, at each write in turn. What the copy alone was moved to is nothing that the range's first
+// instant sees.
+TEST_F(CollectTest, WhatWasMovedForTheRangeAloneIsHeld) {
+  int interrupted = 0;
+  for (int failing = 1; failing <= 12; ++failing) {
+    StartAnew();
+    Create("v");
+    const Ino copy = MakeFile("v", "copy"), source = MakeFile("v", "source"),
+              noise = MakeFile("v", "noise");
+    for (size_t piece = 0; piece < 4; ++piece) Write("v", source, piece);
+    WriteMuch("v", noise, 30);
+    clock_.Forward(20 * kMinute);
+    volumes_.at("v")->CopyRange({}, source, 0, copy, 0, 3 * kPiece);
+    contents_["v"][copy] = contents_["v"][source].substr(0, 3 * kPiece);
+    for (size_t piece = 0; piece < 4; ++piece) Write("v", source, piece);
+    WriteMuch("v", noise, 60);
+    clock_.Forward(5 * kMinute);
+    interrupted += CollectWhileAWriteFails(failing);
+    ExpectContents("after a run that was interrupted at write " + std::to_string(failing));
+    for (int run = 0; run < 3; ++run) {
+      store_->Collect();
+      ExpectContents("after a later run, write " + std::to_string(failing));
+      clock_.Forward(2 * kMinute);
+      WriteMuch("v", noise, 8);
+    }
+    Open();
+    OpenVolume("v");
+    ExpectContents("and opened again, write " + std::to_string(failing));
+    if (HasFailure()) return;
+  }
+  EXPECT_GE(interrupted, 2);
+}
+
 // Goal: what is written while data are moved, from what was known before, is moved too. Method: a
 // clone shares its source's data; just when the first of them are moved, the clone is written to,
 // whose first version of a chunk says where all of it lies.
