@@ -10,6 +10,7 @@
 #include <chrono>
 
 #include "fs/segment_mover.h"
+#include "fs/stopwatch.h"
 #include "fs/store_impl.h"
 #include "metadata/quantity.h"
 #include "metadata/refused.h"
@@ -187,7 +188,7 @@ void StoreImpl::FindAbsorbed(Survey* survey) {
 
 CollectReport StoreImpl::CollectOnce(bool thorough) {
   CollectReport report;
-  const uint64_t began = SteadyNanoseconds();
+  Stopwatch watch;
   RelievePressure();
   Advance();
   // From here on nobody can ask for what is not in the survey, unless it is newer than the range's
@@ -195,12 +196,14 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   Survey survey = MakeSurvey(nullptr);
   FindCandidates(&survey, thorough);
   FindAbsorbed(&survey);
+  watch.Did("survey");
   Sweep::Options options;
   options.go_on = [this] { return GoOn(); };
   Sweep sweep(index_.get(), survey.timelines, &survey.live, std::move(options));
   const bool complete = sweep.Run();
   report.versions = sweep.counts().dropped;
   if (!complete) return report;
+  watch.Did("sweep");
   uint64_t kept_bytes = survey.bytes_in_range, dead_bytes = 0;
   std::vector<Candidate> dead, rest;
   // Of a segment that an earlier run began to empty, versions within the range may hold what the
@@ -222,14 +225,18 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   }
   much_is_dead_ = dead_bytes > kept_bytes / kMuchDeadPart;
   report.journal_bytes += Free(survey, dead);
+  watch.Did("free");
   const bool resumed = !victims.empty();
   const std::vector<Candidate> chosen = ChooseVictims(rest, kept_bytes, thorough);
   victims.insert(victims.end(), chosen.begin(), chosen.end());
   if (!victims.empty()) {
     std::vector<Candidate> emptied;
     if (!Prefetch(survey.live, victims)) return report;
+    watch.Did("read ahead");
     report.moved_bytes = MoveOut(victims, resumed, &emptied);
+    watch.Did("move");
     report.journal_bytes += Free(survey, emptied);
+    watch.Did("free");
   }
   LimitHistories(survey);
   EndEmptyTimelines();
@@ -239,13 +246,13 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   LimitPool();
   NoteExpiring(survey);
   report.complete = true;
+  watch.Did("end");
   spdlog::debug(
-      "collected in {} ms: {} versions went or more, {} were seen, {} became full; {} MiB of "
+      "collected in {}: {} versions went or more, {} were seen, {} became full; {} MiB of "
       "journal went, {} MiB "
       "were moved, {} MiB are kept",
-      (SteadyNanoseconds() - began) / 1'000'000, report.versions, sweep.counts().versions,
-      sweep.counts().made_full, report.journal_bytes >> 20, report.moved_bytes >> 20,
-      kept_bytes >> 20);
+      watch.Text(), report.versions, sweep.counts().versions, sweep.counts().made_full,
+      report.journal_bytes >> 20, report.moved_bytes >> 20, kept_bytes >> 20);
   return report;
 }
 
