@@ -8,6 +8,8 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -27,7 +29,7 @@ class SegmentMover {
   // `find_home` gives the timeline whose moved data a timeline's are to be (its own, unless it was
   // absorbed), `open_volumes` all heads that are open.
   SegmentMover(const StoreContext& context, MovedData* moved_data,
-               std::set<MoveWatch::SegmentKey> victims, FindHome find_home,
+               const std::set<MoveWatch::SegmentKey>& victims, FindHome find_home,
                OpenVolumes open_volumes);
   ~SegmentMover();
   SegmentMover(const SegmentMover&) = delete;
@@ -40,7 +42,7 @@ class SegmentMover {
 
   uint64_t moved_bytes() const { return moved_bytes_; }
   // Victims of which something could not be read: they have to stay.
-  const std::set<MoveWatch::SegmentKey>& damaged() const { return damaged_; }
+  std::set<MoveWatch::SegmentKey> damaged() const;
   // Where data went. These segments are held, from their first reference on and until an instant
   // that is not known yet: until all references are moved, what the range's first instant sees may
   // still be the old place where a version within the range names the new one.
@@ -52,34 +54,55 @@ class SegmentMover {
     uint32_t segment = 0;
     uint32_t position = 0;
   };
-  using FrameKey = std::pair<MoveWatch::SegmentKey, uint32_t>;
+  struct Victim {
+    MoveWatch::SegmentKey key;
+    bool damaged = false;
+    std::unordered_map<uint32_t, Place> moved;  // where its frames are now, by their positions
+  };
 
   // A frame of a victim that somebody refers to.
   struct Frame {
     Extent extent;  // that shows it
     uint32_t number = 0;
+    Victim* victim = nullptr;
+    uint32_t position() const;
     uint32_t bytes() const;
   };
 
-  bool RefersToVictim(const ChunkVersion& version) const;
-  // Moves what one version of a chunk refers to; returns the bytes copied.
+  bool MoveAll(const std::function<bool()>& go_on, const std::function<void(uint64_t)>& copied);
+  Victim* FindVictim(const Extent& extent);  // null if it lies in none
+  // The same, if what the extent refers to goes to another place.
+  Victim* FindSoundVictim(const Extent& extent);
+  bool RefersToVictim(std::string_view version, TimelineId own);
+  // Moves what one version of a chunk refers to; returns the bytes copied. The version itself is
+  // changed by the next Flush.
   uint64_t MoveChunk(const MoveWatch::ChunkKey& key, ChunkVersion version);
-  bool IsBroughtBack(const MoveWatch::ChunkKey& key, const ChunkVersion& version) const;
-  std::vector<Frame> FramesToCopy(const ChunkVersion& version) const;
+  bool IsBroughtBack(const MoveWatch::ChunkKey& key, const ChunkVersion& version);
+  std::vector<Frame> FramesToCopy(const ChunkVersion& version);
   void CopyFrames(const MoveWatch::ChunkKey& key, std::span<const Frame> frames);
-  void Redirect(const Extent& extent, std::vector<Extent>* out) const;
+  void ReadFrames(std::span<const Frame> frames, std::vector<char>* data,
+                  std::vector<Frame>* sound);
+  void Redirect(const Extent& extent, const Victim& victim, std::vector<Extent>* out) const;
+  void Put(const MoveWatch::ChunkKey& key, const ChunkVersion& version, bool brought_back);
+  void Flush();
   void WaitForOperations();
 
   StoreContext context_;
   MovedData* moved_data_;
-  const std::set<MoveWatch::SegmentKey> victims_;
+  std::vector<Victim> victims_;  // in the order of their keys
   FindHome find_home_;
   OpenVolumes open_volumes_;
-  std::map<FrameKey, Place> moved_;  // where frames of the victims are now
-  std::set<MoveWatch::SegmentKey> damaged_;
-  std::set<MoveWatch::SegmentKey> written_;  // where they are
+  std::set<MoveWatch::SegmentKey> written_;  // where frames of the victims are now
   std::set<MoveWatch::SegmentKey> held_;     // of these
+  // Whether versions of a timeline's chunks may refer to a victim although its range's first
+  // instant does not see what they refer to.
+  std::map<std::pair<TimelineId, MoveWatch::SegmentKey>, bool> brought_back_;
   uint64_t moved_bytes_ = 0;
+
+  // Versions that are to be changed together, and whose chunks they are.
+  Index::Entries batch_;
+  size_t batch_bytes_ = 0;
+  std::vector<std::pair<Ino, uint64_t>> batch_chunks_;
 };
 
 }  // namespace rw

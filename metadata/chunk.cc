@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "metadata/coding.h"
+#include "metadata/extent_reader.h"
 
 namespace rw {
 namespace {
@@ -94,18 +95,20 @@ std::string ChunkVersion::Encode(TimelineId own) const {
 }
 
 ChunkVersion ChunkVersion::Decode(std::string_view value, TimelineId own) {
-  Decoder in(value);
+  ExtentReader in(value, own);
   ChunkVersion version;
-  const uint32_t head = in.Number<uint32_t>();
-  version.full = (head & 1) != 0;
-  version.depth = head >> 1;
-  uint32_t end = 0;
-  while (!in.empty()) {
-    version.extents.push_back(DecodeExtent(&in, own));
-    if (version.extents.back().offset < end) Decoder::Fail();
-    end = version.extents.back().end();
-  }
+  version.full = in.full();
+  version.depth = in.depth();
+  for (Extent extent; in.Next(&extent);) version.extents.push_back(extent);
   return version;
+}
+
+bool ExtentReader::Next(Extent* extent) {
+  if (in_.empty()) return false;
+  *extent = DecodeExtent(&in_, own_);
+  if (extent->offset < end_) Decoder::Fail();
+  end_ = extent->end();
+  return true;
 }
 
 void ChunkMap::Put(const Extent& extent) {
