@@ -17,6 +17,8 @@ class Stopwatch {
     text_ += (text_.empty() ? "" : ", ") + std::string(part) + " " + Between(last_, now);
     last_ = now;
   }
+  uint64_t passed_ms() const { return last_.passed_ms - began_.passed_ms; }
+  uint64_t worked_ms() const { return last_.worked_ms - began_.worked_ms; }
   // "1200/500 ms (sweep 800/300, free 400/200)": in all, and of that on a processor.
   std::string Text() const { return Between(began_, last_) + " ms (" + text_ + ")"; }
 

@@ -40,6 +40,19 @@ constexpr uint64_t kTrimCatalogAtBytes = 4 << 20;
 constexpr uint64_t kNextReliefNs = 30'000'000'000;
 constexpr uint64_t kMaxAutomaticReserve = uint64_t{4} << 30;
 
+uint64_t BytesBetweenRuns(uint64_t kept_bytes) {
+  return std::max(kRunEveryBytes, kept_bytes / kRunEveryPart);
+}
+
+// How long a run would have taken at its pace, without haste.
+double UnhurriedMilliseconds(const CollectorOptions& pace, const Stopwatch& run,
+                             uint64_t moved_bytes) {
+  double ms = static_cast<double>(run.worked_ms()) * 100 / std::max(pace.cpu_percent, 1u);
+  if (pace.copy_bytes_per_second > 0)
+    ms += static_cast<double>(moved_bytes) * 1000 / static_cast<double>(pace.copy_bytes_per_second);
+  return ms;
+}
+
 Instant Ago(Instant now, uint64_t ns) { return Instant{now.ns > ns ? now.ns - ns : 0}; }
 
 }  // namespace
@@ -223,7 +236,8 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
       (candidate.live_bytes == 0 ? dead : rest).push_back(candidate);
     }
   }
-  much_is_dead_ = dead_bytes > kept_bytes / kMuchDeadPart;
+  const bool much_is_dead = dead_bytes > kept_bytes / kMuchDeadPart;
+  if (much_is_dead) much_is_dead_ = true;
   report.journal_bytes += Free(survey, dead);
   watch.Did("free");
   const bool resumed = !victims.empty();
@@ -247,6 +261,14 @@ CollectReport StoreImpl::CollectOnce(bool thorough) {
   NoteExpiring(survey);
   report.complete = true;
   watch.Did("end");
+  // A run that would go on when the next is due hurries from its begin on: what it frees is missed
+  // from then on.
+  const double due_ms = static_cast<double>(watch.passed_ms()) *
+                        static_cast<double>(BytesBetweenRuns(kept_bytes)) /
+                        static_cast<double>(appended_bytes_ - appended_at_last_run_ + 1);
+  if (!thorough)
+    much_is_dead_ = much_is_dead ||
+                    UnhurriedMilliseconds(collector_options_, watch, report.moved_bytes) > due_ms;
   spdlog::debug(
       "collected in {}: {} versions went or more, {} were seen, {} became full; {} MiB of "
       "journal went, {} MiB "
@@ -642,7 +664,7 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 // --- when ---
 
 bool StoreImpl::GoOn() {
-  const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
+  const uint64_t enough = BytesBetweenRuns(kept_bytes_);
   return collector_->GoOn(much_is_dead_ || appended_bytes_ - appended_at_last_run_ > enough);
 }
 
@@ -654,7 +676,7 @@ bool StoreImpl::CollectionIsDue() {
     }
   }
   const uint64_t written = appended_bytes_ - appended_at_last_run_;
-  const uint64_t enough = std::max(kRunEveryBytes, kept_bytes_ / kRunEveryPart);
+  const uint64_t enough = BytesBetweenRuns(kept_bytes_);
   const uint64_t now = SteadyNanoseconds();
   return collect_soon_ || written >= enough || BytesExpired(now) >= enough ||
          now - last_run_ns_ >= kRunEveryNs || (now >= no_relief_until_ns_ && BytesShort() > 0);
