@@ -71,6 +71,15 @@ class FlushListener : public rocksdb::EventListener {
     watch_->Failed();
     if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsCorruption())
       *error = rocksdb::Status::OK();
+    // What could not be written is still in memory, and can be tried again: RocksDB would not, but
+    // take no more writes until it is opened again.
+    if (error->IsIOError() && error->severity() == rocksdb::Status::kFatalError)
+      *error = rocksdb::Status(*error, rocksdb::Status::kHardError);
+  }
+  // Who writes next has it tried again. RocksDB's own attempts, seconds apart, would be in the way.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* by_itself) override {
+    *by_itself = false;
   }
 
  private:
