@@ -3,11 +3,20 @@
 # sanitizers, and the fuzzers. Ends with the test runner's closing line.
 #
 # Arguments go to ctest: `scripts/test.sh -L database` runs the tests of one label, without linters and sanitizers.
-# BUILD_DIR names another build directory.
+# Before them, `--tsan`: the tests, and rewind itself, are built and run with ThreadSanitizer; what it reports of any
+# process fails the run. BUILD_DIR names another build directory.
 set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_dir=${BUILD_DIR:-$source_dir/build}
+build_options=()
 cores=$(nproc)
+with_tsan=
+if [[ ${1:-} == --tsan ]]; then
+  with_tsan=1
+  shift
+  build_dir+=-tsan
+  build_options=(-DREWIND_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0)
+fi
 
 ((EUID == 0)) || { echo "test: run as root: the tests mount filesystems and start a Docker engine" >&2; exit 1; }
 
@@ -27,6 +36,14 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# Processes report by themselves, also those that are killed thereafter or become nobody.
+reports=$TMPDIR/tsan
+if [[ $with_tsan ]]; then
+  mkdir -m 1777 "$reports"
+  TSAN_OPTIONS="suppressions=$source_dir/tests/tsan.supp log_path=$reports/of exitcode=0 die_after_fork=0 history_size=6"
+  export TSAN_OPTIONS
+fi
 
 began=$SECONDS
 failed=()
@@ -76,6 +93,12 @@ check_sanitized() {
     "$dir/tests/unit_tests" --gtest_brief=1
 }
 
+check_reports() {
+  local of
+  of=$(find "$reports" -type f -size +0)
+  [[ -z $of ]] || { xargs -d '\n' cat <<<"$of" | head -n 1000; return 1; }
+}
+
 # Each from its corpus on, for REWIND_FUZZ_SECONDS.
 check_fuzzers() {
   local dir=$build_dir-fuzz
@@ -102,7 +125,7 @@ run_fuzzer() {
 title "Packages"
 "$source_dir/scripts/setup.sh" build engine story test
 title "Build"
-BUILD_DIR=$build_dir "$source_dir/scripts/build.sh"
+BUILD_DIR=$build_dir "$source_dir/scripts/build.sh" "${build_options[@]}"
 
 title "Tests"
 ctest_log=$TMPDIR/ctest.log
@@ -110,7 +133,9 @@ ctest --test-dir "$build_dir" --output-on-failure -j "$cores" "$@" </dev/null 2>
   failed+=("tests")
 grep -qE 'tests passed, .* out of [1-9]' "$ctest_log" || failed+=("tests: none ran")
 
-if (($# == 0)); then
+if [[ $with_tsan ]]; then
+  step "Reports of ThreadSanitizer" check_reports
+elif (($# == 0)); then
   step "Scripts" check_scripts
   step "Format" check_format
   step "clang-tidy" check_tidy
