@@ -41,7 +41,7 @@ trap 'exit 143' TERM HUP
 reports=$TMPDIR/tsan
 if [[ $with_tsan ]]; then
   mkdir -m 1777 "$reports"
-  TSAN_OPTIONS="suppressions=$source_dir/tests/tsan.supp log_path=$reports/of exitcode=0 die_after_fork=0 history_size=6"
+  TSAN_OPTIONS="suppressions=$source_dir/tests/tsan.supp log_path=$reports/of exitcode=0 die_after_fork=0 history_size=7"
   export TSAN_OPTIONS
 fi
 
