@@ -63,7 +63,7 @@ InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view 
   change.PutName(parent, name, ino, TypeOf(inode));
   change.TouchDirectory(parent, 1);
   if (inode.is_dir()) ++change.Stage(parent).nlink;
-  const InodeAttr result{ino, inode};
+  InodeAttr result{ino, inode};
   change.Commit({}, result);
   return result;
 }
