@@ -12,7 +12,7 @@ REASONS = {
     "read-4k-cached": KERNEL,
     "write-4k": "CPU of the daemon a write: see “A write”",
     "write-4k-fsync": "two requests and the index on top of one fdatasync: see “A sync”",
-    "write-8k-jobs": "local has several fdatasyncs under way, the journal one: see “A sync”",
+    "write-8k-jobs": "two requests for each, and two processors for all of it: see “A sync”",
     "create": REQUESTS,
     "unlink": REQUESTS,
     "untar": REQUESTS,
