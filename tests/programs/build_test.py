@@ -56,7 +56,8 @@ class BuildTest(ProgramTest):
                 shutil.copytree(os.path.join(SOURCE_DIR, folder), os.path.join(self.place, "sources", folder))
             shutil.copy2(os.path.join(SOURCE_DIR, "CMakeLists.txt"), os.path.join(self.place, "sources"))
             run("cmake", "-S", os.path.join(self.place, "sources"), "-B", self.build, "-G", "Ninja", "-DREWIND_TESTS=OFF",
-                "-DCCACHE=OFF", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", env=ENVIRONMENT)
+                "-DREWIND_PACKAGE=OFF", "-DCCACHE=OFF", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
+                env=ENVIRONMENT)
             middle, least = self.build_and_look()
             final = self.results()
             self.assertIn("no work to do", self.ninja())
