@@ -360,21 +360,12 @@ void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t o
   const SessionState& state = StateOf(req);
   Guard(req, "write", id, [&] {
     const Node node = FindForChange(req, id);
-    const bool kill_suid_sgid = CurrentRequest().kill_suid_sgid;
-    const auto write = [&](const Caller& caller) -> InodeAttr {
-      node.volume->Write(caller, node.ino, static_cast<uint64_t>(offset), {data, size},
-                         kill_suid_sgid);
-      return {};
-    };
-    if ((file->flags & O_DSYNC) != 0) {
-      write(CallerOf(req));
-      // Newer kernels ask for this themselves afterwards, which then costs nothing more.
-      node.volume->Sync();
-      fuse_reply_write(req, size);
-    } else {
-      Change(
-          req, [&](const InodeAttr&) { fuse_reply_write(req, size); }, write);
-    }
+    // Answered at its end: the application goes on with a write at once, and would meet this one.
+    node.volume->Write(CallerOf(req), node.ino, static_cast<uint64_t>(offset), {data, size},
+                       CurrentRequest().kill_suid_sgid);
+    // Newer kernels ask for this themselves afterwards, which then costs nothing more.
+    if ((file->flags & O_DSYNC) != 0) node.volume->Sync();
+    fuse_reply_write(req, size);
     CountBytes(state, RequestKind::kWrite, size);
   });
   // A store into a mapping of the past was refused only now: readers must not go on seeing it.
