@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "metadata/coding.h"
-#include "metadata/find_writer.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -92,10 +90,8 @@ void JournalEvents::SeeEarlier(const RecordHeader& header, uint64_t offset) {
   if (!*writer_) return;
   const auto body =
       window_.Fetch(file_.get(), offset, header.frames_offset()).substr(kRecordHeaderBytes);
-  constexpr int kNumbers = 6;  // before the mutations
-  Decoder in(body);
-  for (int i = 0; i < kNumbers; ++i) in.Varint();
-  if (const auto writer = FindWriter(in.rest(), header.instant, timeline_)) (*writer_)(writer);
+  if (const auto writer = RecordBody::FindWriter(body, header.instant, timeline_))
+    (*writer_)(writer);
 }
 
 JournalEvents::Outcome JournalEvents::Deliver(const RecordHeader& header, std::string_view body) {

@@ -14,6 +14,8 @@ namespace {
 // Writes that lie no further apart are told in one line, unless there are very many.
 constexpr uint64_t kGroupNanoseconds = 60'000'000'000;
 constexpr uint64_t kMaxGroup = 20'000;
+// So many states are looked at for a hint.
+constexpr uint64_t kStatesForHint = 10'000;
 
 std::string Octal(uint32_t mode) {
   char text[8];
@@ -284,6 +286,22 @@ std::optional<PathState> PathWalk::Next() {
   }
   next_ = state.from.ns == 0 ? std::nullopt : past_.LastReadable(Before(state.from));
   return state;
+}
+
+std::optional<std::string> WhenItWas(const Past& past, const std::vector<std::string>& path,
+                                     Instant at) {
+  PathWalk walk(past, path, kInstantMax);
+  std::optional<PathState> nearest;
+  for (uint64_t states = 0; states < kStatesForHint; ++states) {
+    const auto state = walk.Next();
+    if (!state) break;
+    if (!state->present()) continue;
+    nearest = state;
+    if (state->last < at) break;
+  }
+  if (!nearest) return std::nullopt;
+  return nearest->last < at ? "it was there until " + FormatInstant(nearest->last)
+                            : "it was there from " + FormatInstant(nearest->from) + " on";
 }
 
 PathHistory ReadPathHistory(const Past& past, const std::vector<std::string>& path,

@@ -69,6 +69,11 @@ struct PathHistory {
   bool ever = false;                // the path led somewhere, as far as was looked
 };
 
+// When something was at a path that has nothing at an instant, nearest to that, in words; nothing
+// if never, as far as it is looked for. Throws Refused(EIO).
+std::optional<std::string> WhenItWas(const Past& past, const std::vector<std::string>& path,
+                                     Instant at);
+
 // Throws Refused(EIO).
 PathHistory ReadPathHistory(const Past& past, const std::vector<std::string>& path,
                             const PathHistoryQuery& query);

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include "metadata/coding.h"
+#include "metadata/find_writer.h"
 
 namespace rw {
 namespace {
@@ -84,15 +85,27 @@ std::string RecordBody::Encode(Instant at, TimelineId own) const {
   return out;
 }
 
+void RecordBody::DecodeNumbers(Decoder* in) {
+  uid = in->Number<uint32_t>();
+  pid = in->Number<uint32_t>();
+  totals.bytes = in->Varint();
+  totals.inodes = in->Varint();
+  offset = in->Varint();
+  length = in->Varint();
+}
+
+std::shared_ptr<const Writer> RecordBody::FindWriter(std::string_view bytes, Instant at,
+                                                     TimelineId own) {
+  Decoder in(bytes);
+  RecordBody body;
+  body.DecodeNumbers(&in);
+  return rw::FindWriter(in.rest(), at, own);
+}
+
 RecordBody RecordBody::Decode(std::string_view bytes, Instant at, TimelineId own) {
   Decoder in(bytes);
   RecordBody body;
-  body.uid = in.Number<uint32_t>();
-  body.pid = in.Number<uint32_t>();
-  body.totals.bytes = in.Varint();
-  body.totals.inodes = in.Varint();
-  body.offset = in.Varint();
-  body.length = in.Varint();
+  body.DecodeNumbers(&in);
   body.mutations = Mutations::Decode(in.rest(), at, own);
   return body;
 }

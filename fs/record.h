@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -91,6 +92,12 @@ struct RecordBody {
   std::string Encode(Instant at, TimelineId own) const;
   static RecordBody Decode(std::string_view bytes, Instant at,
                            TimelineId own);  // throws Refused(EIO)
+  // Who the body says is its writer, without decoding the rest of it (metadata/find_writer.h).
+  static std::shared_ptr<const Writer> FindWriter(std::string_view bytes, Instant at,
+                                                  TimelineId own);
+
+ private:
+  void DecodeNumbers(Decoder* in);  // all but the mutations
 };
 
 }  // namespace rw

@@ -25,7 +25,6 @@ using Names = std::vector<std::string>;
 constexpr std::string_view kHiddenName = ".rewind";
 constexpr size_t kMaxPaths = 1000;
 constexpr size_t kMaxKnownNames = 10'000;  // of a directory, that a mistyped one is compared with
-constexpr int kMaxStates = 10'000;
 constexpr size_t kMaxActions = 1000;
 
 bool Begins(const Names& path, const Names& with) {
@@ -194,28 +193,11 @@ class StoreImpl::Restoring {
                                 TypeName(walked.type) +
                                 (walked.type == S_IFLNK ? "; name the path that it leads to" : ""));
     }
-    if (const std::string when = WhenItWas(path); !when.empty())
-      throw Refused(ENOENT, there + "; " + when);
+    if (const auto when = WhenItWas(*store_.OpenPast(request_.volume), path, request_.at))
+      throw Refused(ENOENT, there + "; " + *when);
     const Names above(path.begin(), path.begin() + static_cast<ptrdiff_t>(walked.depth));
     throw Refused(ENOENT, there + ", nor at any time that is kept" +
                               SimilarNames(source_.get(), walked.last, above, path[walked.depth]));
-  }
-
-  std::string WhenItWas(const Names& path) const {
-    const auto past = store_.OpenPast(request_.volume);
-    PathWalk walk(*past, path, kInstantMax);
-    std::optional<PathState> nearest;
-    for (int i = 0; i < kMaxStates; ++i) {
-      const auto state = walk.Next();
-      if (!state) break;
-      if (!state->present()) continue;
-      nearest = state;
-      if (state->last < request_.at) break;
-    }
-    if (!nearest) return "";
-    const bool before = nearest->last < request_.at;
-    return before ? "it was there until " + FormatInstant(nearest->last)
-                  : "it was there from " + FormatInstant(nearest->from) + " on";
   }
 
   void ChoosePlaces() {

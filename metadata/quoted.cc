@@ -28,6 +28,12 @@ size_t Utf8Length(std::string_view text) {
   return code < kSmallest[length] || code > 0x10FFFF || surrogate ? 0 : length;
 }
 
+bool IsControl(std::string_view character) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(character[i]); };
+  return byte(0) < 0x20 || byte(0) == 0x7F ||
+         (character.size() == 2 && byte(0) == 0xC2 && byte(1) < 0xA0);
+}
+
 std::string Quoted(std::string_view text) {
   std::string out = "\"";
   size_t at = 0;
@@ -37,10 +43,7 @@ std::string Quoted(std::string_view text) {
     }
     size_t length = Utf8Length(text.substr(at));
     unsigned char byte = static_cast<unsigned char>(text[at]);
-    // U+0080 to U+009F are control characters too; terminals obey some of them.
-    bool upper_control =
-        length == 2 && byte == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0;
-    if (length == 0 || byte < 0x20 || byte == 0x7F || upper_control) {
+    if (length == 0 || IsControl(text.substr(at, length))) {
       char hex[8];
       std::snprintf(hex, sizeof hex, "\\x%02x", byte);
       out += hex;
@@ -60,10 +63,7 @@ const char* FlawOfName(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const size_t length = Utf8Length(text.substr(at));
     if (length == 0) return "it is not UTF-8";
-    const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[at + i]); };
-    const bool upper_control = length == 2 && byte(0) == 0xC2 && byte(1) < 0xA0;
-    if (byte(0) < 0x20 || byte(0) == 0x7F || upper_control)
-      return "it contains a control character";
+    if (IsControl(text.substr(at, length))) return "it contains a control character";
     at += length;
   }
   return nullptr;

@@ -15,6 +15,10 @@ std::string Quoted(std::string_view text);
 // valid one.
 size_t Utf8Length(std::string_view text);
 
+// Whether a UTF-8 character is a control character. U+0080 to U+009F are, too; terminals obey some
+// of them.
+bool IsControl(std::string_view character);
+
 // What keeps `text` from being a name that people can read, e.g. "it is not UTF-8" or "it contains
 // a control character"; null if nothing does.
 const char* FlawOfName(std::string_view text);

@@ -28,7 +28,6 @@ using Json = nlohmann::json;
 constexpr size_t kReadBytes = 1 << 20;
 constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr uint64_t kMaxChanges = 1024;
-constexpr uint64_t kStatesForHint = 10'000;
 constexpr uint64_t kFirstStates = 10'000;  // the first line is to come soon
 constexpr size_t kNamesToCompare = 4096;
 constexpr size_t kDifferencesAtOnce = 4096;
@@ -79,23 +78,6 @@ std::string Similar(const Past& past, std::vector<std::string> path) {
   throw Refused(
       ENOENT, Quoted(JoinPath(path)) + " was never in " + past.name() + ", as far back as is kept" +
                   (first ? " (" + FormatInstant(*first) + ")" : "") + Similar(past, path));
-}
-
-// When something was at a path that has nothing at an instant, nearest to that; nothing if never.
-std::optional<std::string> WhenItWas(const Past& past, const std::vector<std::string>& path,
-                                     Instant at) {
-  PathWalk walk(past, path, kInstantMax);
-  std::optional<PathState> nearest;
-  for (uint64_t states = 0; states < kStatesForHint; ++states) {
-    const auto state = walk.Next();
-    if (!state) break;
-    if (!state->present()) continue;
-    nearest = state;
-    if (state->last < at) break;
-  }
-  if (!nearest) return std::nullopt;
-  return nearest->last < at ? "it was there until " + FormatInstant(nearest->last)
-                            : "it was there from " + FormatInstant(nearest->from) + " on";
 }
 
 InodeAttr FindFileOrHelp(Volumes& volumes, Volume& view, const std::string& name,

@@ -16,13 +16,6 @@ bool BeginsEscape(std::string_view text) {
   return text.size() >= kEscapeBytes && text.starts_with("\\x") && IsHex(text[2]) && IsHex(text[3]);
 }
 
-bool IsControl(std::string_view character) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(character[i]); };
-  // U+0080 to U+009F, too; terminals obey some of them.
-  return byte(0) < 0x20 || byte(0) == 0x7F ||
-         (character.size() == 2 && byte(0) == 0xC2 && byte(1) < 0xA0);
-}
-
 void AppendEscaped(std::string_view bytes, std::string* text) {
   for (const char c : bytes) {
     char escape[kEscapeBytes + 1];
