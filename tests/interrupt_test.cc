@@ -48,11 +48,6 @@ class InterruptTest : public CommandLineTest {
     for (int i = 0; i < 800; ++i)
       Put("d/" + std::to_string(i % 7) + "/f" + std::to_string(i), text + std::to_string(i));
   }
-  std::string Now() const {
-    std::string now = Done({"now", "v"});
-    now.pop_back();
-    return now;
-  }
   Tree TreeOf(const std::string& path) const {
     CollectedTree collected = CollectTree((top_ / path).string());
     EXPECT_EQ(collected.ProblemText(), "");

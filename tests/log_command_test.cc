@@ -71,11 +71,6 @@ class LogCommandTest : public testing::CommandLineTest {
     }
     return brief;
   }
-  std::string Now() const {
-    std::string now = Done({"now", "v"});
-    now.pop_back();
-    return now;
-  }
 
   stdfs::path mount_;
 };

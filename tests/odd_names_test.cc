@@ -43,11 +43,6 @@ class OddNamesTest : public testing::CommandLineTest {
   void Write(const std::string& path, const std::string& text) const {
     std::ofstream(At(path), std::ios::binary) << text;
   }
-  std::string Now() const {
-    std::string now = Done({"now", "v"});
-    now.pop_back();
-    return now;
-  }
   std::vector<Json> Lines(std::vector<std::string> arguments) const {
     arguments.push_back("--json");
     std::istringstream text(Rewind(arguments).out);

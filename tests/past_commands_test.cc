@@ -38,11 +38,6 @@ class PastCommandsTest : public testing::CommandLineTest {
   void Write(const std::string& path, const std::string& text) const {
     std::ofstream(At(path), std::ios::binary) << text;
   }
-  std::string Now() const {
-    std::string now = Done({"now", "v"});
-    now.pop_back();
-    return now;
-  }
   // Of commands that print an object a line.
   std::vector<Json> Lines(std::vector<std::string> arguments) const {
     arguments.push_back("--json");

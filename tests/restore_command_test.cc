@@ -36,11 +36,6 @@ class RestoreCommandTest : public CommandLineTest {
     top_ = answer["Mountpoint"].get<std::string>();
   }
   void Unmount() { daemon_.Post("VolumeDriver.Unmount", {{"Name", "v"}, {"ID", "id"}}); }
-  std::string Now() {
-    std::string now = Done({"now", "v"});
-    now.pop_back();
-    return now;
-  }
   void Put(const std::string& path, const std::string& text) {
     stdfs::create_directories((top_ / path).parent_path());
     std::ofstream(top_ / path) << text;

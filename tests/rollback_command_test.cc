@@ -25,11 +25,7 @@ class RollbackCommandTest : public testing::CommandLineTest {
     std::ofstream(mount / "file") << text;
     Done({"umount", mount});
   }
-  std::string Now() const {
-    std::string now = Done({"now", "a"});
-    now.pop_back();
-    return now;
-  }
+  std::string Now() const { return CommandLineTest::Now("a"); }
   std::string Cat(const std::string& volume, const std::string& at = "now") const {
     return Done({"cat", volume, "/file", "--at", at});
   }

@@ -66,14 +66,8 @@ class DiskErrorTest : public ::testing::Test {
     const bool broken = files_.failed_syncs() > failed_syncs_before_;
     if ((actual == error && files_.failed() > failed) || (actual == EIO && broken))
       return volume.last_instant() == before ? "" : "what the disk refused took an instant";
-    Instant at = volume.last_instant();
-    if (operation.kind == OperationKind::kForget && at == before) ++at.ns;
-    ModelIno model_created = 0;
-    const int expected = twin_->model.Apply(operation, at, &model_created);
-    if (model_created != 0) twin_->inos[model_created] = created;
-    if (SameOutcome(twin_->model, operation, expected, actual)) return problem;
-    return operation.Describe() + ": errno " + std::to_string(actual) + ", expected " +
-           std::to_string(expected);
+    const std::string difference = twin_->Follow(operation, before, actual, created);
+    return difference.empty() ? problem : difference;
   }
   // False if it was refused.
   bool Sync() {

@@ -81,14 +81,8 @@ class IndexDiskErrorTest : public ::testing::Test {
       problem.clear();
       created = FindCreated(volume, twin_->inos, operation).value_or(0);
     }
-    Instant at = volume.last_instant();
-    if (operation.kind == OperationKind::kForget && at == before) ++at.ns;
-    ModelIno model_created = 0;
-    const int expected = twin_->model.Apply(operation, at, &model_created);
-    if (model_created != 0) twin_->inos[model_created] = created;
-    if (SameOutcome(twin_->model, operation, expected, actual)) return problem;
-    return operation.Describe() + ": errno " + std::to_string(actual) + ", expected " +
-           std::to_string(expected);
+    const std::string difference = twin_->Follow(operation, before, actual, created);
+    return difference.empty() ? problem : difference;
   }
 
   TempDir dir_;

@@ -28,6 +28,12 @@ class CommandLineTest : public ::testing::Test {
     arguments.push_back("--json");
     return nlohmann::json::parse(Done(arguments));
   }
+  // An instant of the volume, as `rewind now` prints it.
+  std::string Now(const std::string& volume = "v") const {
+    std::string now = Done({"now", volume});
+    now.pop_back();
+    return now;
+  }
   // Runs a command that must be refused; returns the line that says why.
   std::string RefusedLine(std::vector<std::string> arguments, int exit_code = kExitRefused) const {
     RunResult result = Rewind(arguments);

@@ -148,6 +148,17 @@ std::string Twin::Step(const Operation& operation) {
   return name + ": " + operation.Describe() + ": " + problem;
 }
 
+std::string Twin::Follow(const Operation& operation, Instant before, int actual, Ino created) {
+  Instant at = volume->last_instant();
+  if (operation.kind == OperationKind::kForget && at == before) ++at.ns;
+  ModelIno model_created = 0;
+  const int expected = model.Apply(operation, at, &model_created);
+  if (model_created != 0) inos[model_created] = created;
+  if (SameOutcome(model, operation, expected, actual)) return {};
+  return operation.Describe() + ": errno " + std::to_string(actual) + ", expected " +
+         std::to_string(expected);
+}
+
 std::string Twin::CheckRandomRead(Random& random) const {
   const ModelIno ino = random.PickFrom(model.live());
   const ModelNode& node = *model.Find(ino);

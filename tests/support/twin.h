@@ -38,6 +38,9 @@ struct Twin {
 
   // Does the operation on both. Returns what is wrong, or an empty string.
   std::string Step(const Operation& operation);
+  // Does on the model what the volume, which was at `before`, has been asked for and answered with
+  // `actual`. Returns how the answers differ, or an empty string.
+  std::string Follow(const Operation& operation, Instant before, int actual, Ino created);
   // Reads a random range of a random file, also of an unlinked one.
   std::string CheckRandomRead(Random& random) const;
   // Compares the tree of `view`, which shows instant `at`, with the model: everything in it, inode
