@@ -124,8 +124,7 @@ void CatalogStore::Commit(const Change& change) {
       {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
   {
     const std::lock_guard lock(control_->mutex());
-    if (control_->pending()) {
-      control_->ApplyPending();
+    if (control_->ApplyPending()) {
       Load();
       throw Refused(EAGAIN,
                     "an earlier change of the catalog has only now been done; look, and try again");

@@ -99,21 +99,8 @@ void SessionNodes::Remember(uint64_t node_id) {
     return;
   }
   if (!volume_->writable()) return;  // only unlinked files of a head wait to be forgotten
-  const auto lock = LockLookups();
+  const std::lock_guard lock(lookups_mutex_);
   ++lookups_[node_id];
-}
-
-void SessionNodes::RememberNew(Ino ino) {
-  const std::lock_guard lock(new_mutex_);
-  new_.push_back(ino);
-}
-
-std::unique_lock<std::mutex> SessionNodes::LockLookups() {
-  std::unique_lock lock(lookups_mutex_);
-  const std::lock_guard new_lock(new_mutex_);
-  for (const Ino ino : new_) ++lookups_[ino];
-  new_.clear();
-  return lock;
 }
 
 void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
@@ -130,7 +117,7 @@ void SessionNodes::Forget(uint64_t node_id, uint64_t count) {
   if (!volume_->writable()) return;
   // Held until the volume has done its part: the kernel may look the file up again and unlink it
   // meanwhile, which would make an inode of a file that it knows end.
-  const auto lock = LockLookups();
+  const std::lock_guard lock(lookups_mutex_);
   const auto found = lookups_.find(node_id);
   if (found == lookups_.end() && !kernel_knows_) return;
   if (found != lookups_.end() && found->second > count) {
@@ -165,13 +152,13 @@ void SessionNodes::Inherit(const std::map<uint64_t, Instant>& views, KernelKnows
 
 void SessionNodes::EndUnlinked(const std::vector<Ino>& inos) {
   for (const Ino ino : inos) {
-    const auto lock = LockLookups();
+    const std::lock_guard lock(lookups_mutex_);
     if (!lookups_.contains(ino)) EndIfUnlinked(ino);
   }
 }
 
 std::vector<Ino> SessionNodes::UnlinkedAndKnown() {
-  const auto lock = LockLookups();
+  const std::lock_guard lock(lookups_mutex_);
   std::vector<Ino> inos = volume_->Unlinked();
   std::erase_if(inos, [this](Ino ino) { return !lookups_.contains(ino); });
   return inos;
@@ -180,7 +167,7 @@ std::vector<Ino> SessionNodes::UnlinkedAndKnown() {
 void SessionNodes::EndForgotten() {
   std::vector<Ino> unlinked;
   {
-    const auto lock = LockLookups();
+    const std::lock_guard lock(lookups_mutex_);
     unlinked.swap(inherited_unlinked_);
     std::erase_if(unlinked, [this](Ino ino) { return lookups_.contains(ino); });
   }

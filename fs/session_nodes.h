@@ -79,9 +79,6 @@ class SessionNodes {
 
   // The kernel has got to know the node / has forgotten it `count` times.
   void Remember(uint64_t node_id);
-  // The same for an inode of the mounted volume that the kernel can know from nowhere else yet; may
-  // be called with the volume's mutex held.
-  void RememberNew(Ino ino);
   void Forget(uint64_t node_id, uint64_t count);
 
  private:
@@ -95,7 +92,6 @@ class SessionNodes {
   };
   uint64_t NewSlot();  // views_mutex_ held
   void EndIfUnlinked(Ino ino);
-  std::unique_lock<std::mutex> LockLookups();
 
   std::shared_ptr<Volume> volume_;
   OpenAt open_at_;
@@ -112,8 +108,6 @@ class SessionNodes {
   std::mutex lookups_mutex_;                   // guards what follows; taken before the volume's
   std::vector<Ino> inherited_unlinked_;        // for EndForgotten
   std::unordered_map<Ino, uint64_t> lookups_;  // of the mounted volume's inodes
-  std::mutex new_mutex_;                       // guards what follows; taken last
-  std::vector<Ino> new_;                       // to be added to `lookups_` before a look at it
 };
 
 }  // namespace rw

@@ -48,52 +48,37 @@ bool AnswerAgain(fuse_req_t req, fuse_ino_t node);
 template <typename Fn>
 void Guard(fuse_req_t req, const char* operation, fuse_ino_t node, Fn fn) {
   int error = EIO;
-  SessionState& state = StateOf(req);  // an answered request is no more
   try {
     if (CurrentRequest().resent && AnswerAgain(req, node)) return;
     try {
       fn();
     } catch (const SizeUsedUp&) {
-      state.await_forgotten();
+      StateOf(req).await_forgotten();
       fn();
     } catch (const RefusedForGood&) {
       throw;
     } catch (const Refused& refused) {
       // Nothing was done and nothing answered. History goes before the application is refused.
-      const auto& make_room = state.make_room;
+      const auto& make_room = StateOf(req).make_room;
       if (refused.error() != ENOSPC || !make_room || !make_room()) throw;
       fn();
     }
     return;
   } catch (const Refused& refused) {
     error = refused.error();
-    if (error == EIO || CurrentRequest().answered || (error == ENOSPC && state.MayLogFull()))
-      spdlog::error("{}: {} of node {}: {}", state.source, operation, node, refused.what());
+    if (error == EIO || (error == ENOSPC && StateOf(req).MayLogFull()))
+      spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, refused.what());
   } catch (const std::bad_alloc&) {
     error = ENOMEM;
   } catch (const std::exception& failure) {
-    spdlog::error("{}: {} of node {}: {}", state.source, operation, node, failure.what());
+    spdlog::error("{}: {} of node {}: {}", StateOf(req).source, operation, node, failure.what());
   }
   CountError(error);
-  if (!CurrentRequest().answered) fuse_reply_err(req, error);
+  fuse_reply_err(req, error);
 }
 
-// An operation that changes something: `perform` does it for a caller with `answer` as what
-// acknowledges it, and `answer` is called once it is done if nobody has called it before.
-template <typename Perform>
-void Change(fuse_req_t req, const Caller::Acknowledge& answer, Perform perform) {
-  const Caller::Acknowledge once = [&](const InodeAttr& result) {
-    answer(result);
-    CurrentRequest().answered = true;
-  };
-  Caller caller = CallerOf(req);
-  caller.acknowledge = &once;
-  const InodeAttr result = perform(caller);
-  if (!CurrentRequest().answered) once(result);
-}
-
-void CountBytes(const SessionState& state, RequestKind kind, uint64_t bytes) {
-  if (state.figures != nullptr) state.figures->CountBytes(kind, bytes);
+void CountBytes(fuse_req_t req, RequestKind kind, uint64_t bytes) {
+  if (VolumeFigures* figures = StateOf(req).figures.get()) figures->CountBytes(kind, bytes);
 }
 
 // A node that is to be changed: what lies under `.rewind` never is.
@@ -234,13 +219,8 @@ void SetAttr(fuse_req_t req, fuse_ino_t id, struct stat* wanted, int which, fuse
     if ((which & FUSE_SET_ATTR_MTIME) && !change.mtime_now)
       change.mtime = FromTimespec(wanted->st_mtim);
     change.kill_suid_sgid = CurrentRequest().kill_suid_sgid;
-    const auto answer = [&](const InodeAttr& changed) {
-      const struct stat st = StatOf(id, changed.inode);
-      fuse_reply_attr(req, &st, kForever);
-    };
-    Change(req, answer, [&](const Caller& caller) -> InodeAttr {
-      return {node.ino, node.volume->SetAttr(caller, node.ino, change)};
-    });
+    const struct stat st = StatOf(id, node.volume->SetAttr(CallerOf(req), node.ino, change));
+    fuse_reply_attr(req, &st, kForever);
   });
 }
 
@@ -257,17 +237,8 @@ void Make(fuse_req_t req, fuse_ino_t parent, const char* name, uint32_t mode, ui
           const char* target) {
   Guard(req, "create", parent, [&] {
     const Node dir = FindForChange(req, parent);
-    SessionNodes& nodes = NodesOf(req);
-    fuse_ino_t unheard = 0;
-    const auto answer = [&](const InodeAttr& made) {
-      const fuse_entry_param entry = EntryOf(StatOf(dir.IdOf(made.ino), made.inode));
-      nodes.RememberNew(made.ino);
-      if (fuse_reply_entry(req, &entry) != 0) unheard = made.ino;
-    };
-    Change(req, answer, [&](const Caller& caller) {
-      return dir.volume->Create(caller, dir.ino, name, mode, rdev, target);
-    });
-    if (unheard != 0) nodes.Forget(unheard, 1);
+    const InodeAttr made = dir.volume->Create(CallerOf(req), dir.ino, name, mode, rdev, target);
+    ReplyEntry(req, EntryOf(StatOf(dir.IdOf(made.ino), made.inode)));
   });
 }
 
@@ -287,12 +258,8 @@ void SymLink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* 
 void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Guard(req, "unlink", parent, [&] {
     const Node dir = FindForChange(req, parent);
-    Change(
-        req, [&](const InodeAttr&) { fuse_reply_err(req, 0); },
-        [&](const Caller& caller) -> InodeAttr {
-          dir.volume->Unlink(caller, dir.ino, name);
-          return {};
-        });
+    dir.volume->Unlink(CallerOf(req), dir.ino, name);
+    fuse_reply_err(req, 0);
   });
 }
 
@@ -301,12 +268,8 @@ void RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
     const Node dir = FindForChange(req, parent);
     if (dir.ino == kRootIno && name == kHiddenDirectory)
       throw Refused(EPERM, ".rewind is always there");
-    Change(
-        req, [&](const InodeAttr&) { fuse_reply_err(req, 0); },
-        [&](const Caller& caller) -> InodeAttr {
-          dir.volume->Rmdir(caller, dir.ino, name);
-          return {};
-        });
+    dir.volume->Rmdir(CallerOf(req), dir.ino, name);
+    fuse_reply_err(req, 0);
   });
 }
 
@@ -350,7 +313,7 @@ void Read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_in
     if (buffer.size() < size) buffer.resize(size);
     const size_t count =
         node.volume->Read(node.ino, static_cast<uint64_t>(offset), {buffer.data(), size});
-    CountBytes(StateOf(req), RequestKind::kRead, count);
+    CountBytes(req, RequestKind::kRead, count);
     fuse_reply_buf(req, buffer.data(), count);
   });
 }
@@ -360,13 +323,12 @@ void Write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t o
   const SessionState& state = StateOf(req);
   Guard(req, "write", id, [&] {
     const Node node = FindForChange(req, id);
-    // Answered at its end: the application goes on with a write at once, and would meet this one.
     node.volume->Write(CallerOf(req), node.ino, static_cast<uint64_t>(offset), {data, size},
                        CurrentRequest().kill_suid_sgid);
     // Newer kernels ask for this themselves afterwards, which then costs nothing more.
     if ((file->flags & O_DSYNC) != 0) node.volume->Sync();
+    CountBytes(req, RequestKind::kWrite, size);
     fuse_reply_write(req, size);
-    CountBytes(state, RequestKind::kWrite, size);
   });
   // A store into a mapping of the past was refused only now: readers must not go on seeing it.
   if (CurrentRequest().from_cache && id >> kInoBits != 0) state.drop_pages(id);

@@ -15,7 +15,6 @@ struct RawRequest {
   bool from_cache = false;      // of a write: the kernel had it in its cache before it asked
   bool kill_sgid = false;       // of a new ACL: FUSE_SETXATTR_EXT
   bool unnamed = false;         // of a create: O_TMPFILE
-  bool answered = false;        // though the operation may not have come to its end
 };
 
 // `agreed`: the flags that both sides of INIT have set. What libfuse 3.14 does not know is put into

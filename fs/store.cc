@@ -215,10 +215,7 @@ std::shared_ptr<Timeline> StoreImpl::OpenTimeline(TimelineId timeline) {
 }
 
 void StoreImpl::WaitForOperations(TimelineId timeline) {
-  const auto open = OpenTimeline(timeline);
-  if (open == nullptr) return;
-  const std::lock_guard lock(open->mutex());
-  if (open->MustApplyToRead()) open->ApplyPending();
+  if (const auto open = OpenTimeline(timeline)) const std::lock_guard lock(open->mutex());
 }
 
 void StoreImpl::SyncPlace(const Place& place) {

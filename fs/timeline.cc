@@ -92,11 +92,11 @@ void Timeline::Apply(RecordType type, Instant at, const RecordBody& body,
   for (const InodeMutation& m : body.mutations.inodes) next_ino_ = std::max(next_ino_, m.ino + 1);
 }
 
-void Timeline::ApplyPending() {
-  if (!pending_) return;
+bool Timeline::ApplyPending() {
+  if (!pending_) return false;
   Apply(pending_->type, pending_->at, pending_->body, pending_->where);
   pending_.reset();
-  ++applied_late_;
+  return true;
 }
 
 // The writer, where the journal's present segment does not know it: the operation says it then.
@@ -120,48 +120,25 @@ void Timeline::BeginSegment() {
   journal_->BeginSegment(NextInstant());
 }
 
-std::unique_lock<std::mutex> Timeline::LockForOperation() {
-  if (upkeep_waits_.load(std::memory_order_relaxed) > 0) const std::lock_guard turn(turn_);
-  ++operations_wait_;
-  std::unique_lock lock(mutex_);
-  --operations_wait_;
-  return lock;
-}
-
-// True if it has been.
-bool Timeline::Acknowledge(const std::function<void()>& acknowledge) {
-  if (!acknowledge || operations_wait_.load(std::memory_order_relaxed) > 0 ||
-      !context_.index->healthy())
-    return false;
-  try {
-    acknowledge();
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;  // there is time enough when the operation is at its end
-  }
-}
-
-Journal::Appended Timeline::Commit(Operation* operation, const std::function<void()>& acknowledge) {
+Journal::Appended Timeline::Commit(Operation* operation) {
   assert(!pending_);
   const std::shared_ptr<const Writer> writer = TakeWriter(operation);
   const std::string body = operation->body.Encode(operation->instant, record_.id);
   const Journal::Appended where = journal_->Append(operation->type, operation->instant,
                                                    operation->unique, body, operation->data);
   RememberWriter(writer, where.record.segment);
-  const bool acknowledged = Acknowledge(acknowledge);
   operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
-  const auto keep = [&] {
-    pending_ = Pending{operation->type, operation->instant, operation->body, where, acknowledged};
+  // It is done, if not yet to be seen: to try it again would do it twice.
+  const auto refuse = [&](int error, const char* why) {
+    pending_ = Pending{operation->type, operation->instant, operation->body, where};
+    throw RefusedForGood(error, why);
   };
   try {
     Apply(operation->type, operation->instant, operation->body, where);
   } catch (const Refused& refused) {
-    keep();
-    // It is done, if not yet to be seen: to try it again would do it twice.
-    throw RefusedForGood(refused.error(), refused.what());
+    refuse(refused.error(), refused.what());
   } catch (const std::bad_alloc&) {
-    keep();
-    throw RefusedForGood(ENOMEM, "no memory to put an operation into the index");
+    refuse(ENOMEM, "no memory to put an operation into the index");
   }
   return where;
 }

@@ -55,7 +55,10 @@ class Timeline {
   std::mutex& mutex() { return mutex_; }
   // For operations. std::mutex is not fair: an application that writes without a pause would get it
   // again and again.
-  std::unique_lock<std::mutex> LockForOperation();
+  std::unique_lock<std::mutex> LockForOperation() {
+    if (upkeep_waits_.load(std::memory_order_relaxed) > 0) const std::lock_guard turn(turn_);
+    return std::unique_lock(mutex_);
+  }
   // For upkeep, whose turns are short: comes before operations that begin later.
   std::unique_lock<std::mutex> LockForUpkeep() {
     ++upkeep_waits_;
@@ -78,18 +81,13 @@ class Timeline {
     std::span<const char> data;
   };
   // An operation that got into the journal but not into the index is committed first, before
-  // anything else may be. Whether it was acknowledged or answered with an error, it is done.
-  void ApplyPending();
-  // How often there was one: whoever caches must look again when it changes.
-  uint64_t applied_late() const { return applied_late_; }
-  // What is acknowledged must be seen by who reads the head or makes a view of it; what was
-  // answered with an error need not be.
-  bool MustApplyToRead() const { return pending_.has_value() && pending_->acknowledged; }
+  // anything else may be; true if there was one. It was answered with an error, yet it is done:
+  // whoever caches must look again.
+  bool ApplyPending();
 
   // Journal first, index second. `operation.body.mutations` is resolved when it returns; where the
-  // data went is returned. `acknowledge` may be called between the two: not when others wait for
-  // the mutex, who would wait for longer, nor when the index is in trouble.
-  Journal::Appended Commit(Operation* operation, const std::function<void()>& acknowledge = {});
+  // data went is returned.
+  Journal::Appended Commit(Operation* operation);
 
   // What is committed from now on is in another segment of the journal. Takes the mutex.
   void BeginSegment();
@@ -103,7 +101,6 @@ class Timeline {
   bool failed() const { return journal_->failed(); }
 
  private:
-  bool Acknowledge(const std::function<void()>& acknowledge);
   std::shared_ptr<const Writer> TakeWriter(Operation* operation);
   void RememberWriter(const std::shared_ptr<const Writer>& writer, uint32_t segment);
   void KeepUnsettled(const std::vector<ChunkMutation>& chunks);
@@ -117,7 +114,6 @@ class Timeline {
   std::mutex mutex_;
   std::mutex turn_;  // held by upkeep while it waits for mutex_
   std::atomic<int> upkeep_waits_{0};
-  std::atomic<int> operations_wait_{0};
   std::unique_ptr<Journal> journal_;
   Totals totals_;
   Ino next_ino_ = 0;
@@ -134,10 +130,8 @@ class Timeline {
     Instant at;
     RecordBody body;  // resolved
     Journal::Appended where;
-    bool acknowledged = false;
   };
   std::optional<Pending> pending_;
-  uint64_t applied_late_ = 0;
 };
 
 }  // namespace rw

@@ -8,10 +8,10 @@
 namespace rw {
 
 Transaction::Transaction(ViewVolume* volume, const Caller& caller, RecordType type)
-    : volume_(volume), acknowledge_(caller.acknowledge) {
+    : volume_(volume) {
   if (!volume->writable()) throw Refused(EROFS, "this view of the volume is read-only");
   lock_ = volume->timeline_->LockForOperation();
-  volume->ApplyPending();
+  if (volume->timeline_->ApplyPending()) volume->DropCaches();
   operation_.type = type;
   operation_.instant = volume->timeline_->NextInstant();
   operation_.unique = caller.unique;
@@ -92,7 +92,7 @@ void Transaction::TouchContents(Ino ino) {
 
 void Transaction::CutChunks(Ino ino, uint64_t size) { cuts_.emplace_back(ino, size); }
 
-void Transaction::Commit(std::span<const char> data, const InodeAttr& result) {
+void Transaction::Commit(std::span<const char> data) {
   Timeline& timeline = *volume_->timeline_;
   Totals totals = timeline.totals();
   Mutations& mutations = operation_.body.mutations;
@@ -109,9 +109,7 @@ void Transaction::Commit(std::span<const char> data, const InodeAttr& result) {
     throw SizeUsedUp(ENOSPC, "the volume's size is used up");
   operation_.body.totals = totals;
   operation_.data = data;
-  std::function<void()> acknowledge;
-  if (acknowledge_ != nullptr) acknowledge = [&] { (*acknowledge_)(result); };
-  const Journal::Appended where = timeline.Commit(&operation_, acknowledge);
+  const Journal::Appended where = timeline.Commit(&operation_);
 
   ++volume_->changes_;
   for (const InodeMutation& m : mutations.inodes) {

@@ -54,8 +54,7 @@ class Transaction {
   // Called by volume code that changed which bytes a file has, for the caches.
   void CutChunks(Ino ino, uint64_t size);
 
-  // `result` is for Caller::acknowledge.
-  void Commit(std::span<const char> data = {}, const InodeAttr& result = {});
+  void Commit(std::span<const char> data = {});
 
  private:
   struct Staged {
@@ -64,7 +63,6 @@ class Transaction {
 
   ViewVolume* volume_;
   std::unique_lock<std::mutex> lock_;
-  const Caller::Acknowledge* const acknowledge_;
   Timeline::Operation operation_;
   std::map<Ino, Staged> inodes_;
   std::vector<std::pair<ViewVolume::ChunkKey, ChunkMap>> chunks_;

@@ -144,8 +144,6 @@ class ViewVolume : public Volume {
   std::mutex& mutex() { return timeline_ != nullptr ? timeline_->mutex() : own_mutex_; }
 
   std::unique_lock<std::mutex> LockForUpkeep();
-  // For reading. Throws what the index says if something acknowledged is not in it yet.
-  std::unique_lock<std::mutex> LockToRead();
 
   // All of these need the mutex.
   std::optional<Inode> LoadInode(Ino ino);
@@ -159,8 +157,6 @@ class ViewVolume : public Volume {
   void CacheChunk(Ino ino, uint64_t chunk, ChunkMap map);
   void LoadOrphans();
   void DropCaches();
-  void ApplyPending();
-  void DropCachesIfLate();
   uint64_t AllocatedFrom(Ino ino, const Inode& inode, uint64_t offset);
   bool IsAncestor(Ino ancestor, Ino dir);  // or the same
 
@@ -206,7 +202,6 @@ class ViewVolume : public Volume {
   std::atomic<uint64_t> limit_bytes_{UINT64_MAX};
   uint64_t changes_ =
       0;  // commits, so that what was loaded without the mutex is known to be still true
-  uint64_t seen_late_ = 0;           // of Timeline::applied_late
   std::unordered_set<Ino> orphans_;  // unlinked and not yet forgotten
   std::unordered_set<Ino> staging_;  // of these, what is being prepared
   bool full_unlinked_ = true;        // directories among them may have entries

@@ -2,8 +2,8 @@
 // head can be written.
 //
 // Every operation that changes something is one record in the journal, one commit of the index and
-// one instant. When it returns, it is acknowledged: it survives the daemon (Caller::acknowledge may
-// be told so before). Sync makes it survive the machine.
+// one instant. When it returns, it is acknowledged: it survives the daemon. Sync makes it survive
+// the machine.
 //
 // Thread safety: all methods may be called from any thread. Permissions are the kernel's to check
 // (`default_permissions`); what depends on them is passed in.
@@ -27,11 +27,6 @@
 
 namespace rw {
 
-struct InodeAttr {
-  Ino ino = 0;
-  Inode inode;
-};
-
 // Who asks, as the kernel tells it. Recorded with the operation.
 struct Caller {
   uint32_t uid = 0;
@@ -40,12 +35,6 @@ struct Caller {
   uint64_t unique = 0;  // the FUSE request's number
   uint32_t umask = 0;   // taken from what it creates, unless the directory has a default ACL
   std::shared_ptr<const Writer> writer = nullptr;  // what is known of the process; null: nothing
-  // Not recorded. Once the operation is in the journal it is acknowledged: then this may be called,
-  // with the inode that it made or changed as it leaves it, while what is left to do is done; who
-  // comes meanwhile waits for that. An operation that throws after it was called is done all the
-  // same. Must not wait or call the volume, and throws only if it has not acknowledged (bad_alloc).
-  using Acknowledge = std::function<void(const InodeAttr&)>;
-  const Acknowledge* acknowledge = nullptr;
 };
 
 struct DirEntry {
@@ -53,6 +42,11 @@ struct DirEntry {
   Ino ino = 0;
   uint32_t type = 0;    // S_IFMT bits
   uint64_t cookie = 0;  // position in its directory: strictly increasing, stable, > kFirstCookie
+};
+
+struct InodeAttr {
+  Ino ino = 0;
+  Inode inode;
 };
 
 // What setattr changes; absent stays.

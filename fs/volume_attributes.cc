@@ -55,9 +55,9 @@ Inode ViewVolume::SetAttr(const Caller& caller, Ino ino, const AttrChange& wante
   if (wanted.atime) inode.atime = *wanted.atime;
   if (wanted.mtime) inode.mtime = *wanted.mtime;
   inode.ctime = change.now();
-  const InodeAttr result{ino, inode};
-  change.Commit({}, result);
-  return result.inode;
+  Inode result = inode;
+  change.Commit();
+  return result;
 }
 
 void ViewVolume::SetXattr(const Caller& caller, Ino ino, std::string_view name,

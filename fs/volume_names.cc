@@ -63,9 +63,9 @@ InodeAttr ViewVolume::Create(const Caller& caller, Ino parent, std::string_view 
   change.PutName(parent, name, ino, TypeOf(inode));
   change.TouchDirectory(parent, 1);
   if (inode.is_dir()) ++change.Stage(parent).nlink;
-  InodeAttr result{ino, inode};
-  change.Commit({}, result);
-  return result;
+  const Inode result = inode;
+  change.Commit();
+  return {ino, result};
 }
 
 InodeAttr ViewVolume::CreateUnnamed(const Caller& caller, Ino parent, uint32_t mode) {

@@ -43,7 +43,7 @@ Instant ViewVolume::last_instant() const {
 
 Totals ViewVolume::totals() {
   if (timeline_ == nullptr) return fixed_totals_;
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   return timeline_->totals();
 }
 
@@ -101,13 +101,13 @@ void ViewVolume::CacheChunk(Ino ino, uint64_t chunk, ChunkMap map) {
 }
 
 std::optional<Inode> ViewVolume::FindInode(Ino ino) {
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   return LoadInode(ino);
 }
 
 std::optional<InodeAttr> ViewVolume::Lookup(Ino parent, std::string_view name) {
   if (name.size() > kMaxNameBytes) throw Refused(ENAMETOOLONG, "a name has at most 255 bytes");
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   NeedDirectory(parent);
   const auto found = LoadName(parent, name);
   if (!found) return std::nullopt;
@@ -118,13 +118,13 @@ std::optional<InodeAttr> ViewVolume::Lookup(Ino parent, std::string_view name) {
 
 std::vector<DirEntry> ViewVolume::ReadDir(Ino dir, uint64_t after, size_t limit) {
   after = std::max(after, kFirstCookie);
-  auto lock = LockToRead();
+  std::unique_lock lock(mutex());
   NeedDirectory(dir);
   if (timeline_ != nullptr && after == kFirstCookie) {
     // In slices, so that other operations get their turn.
     for (uint64_t resume = 0; timeline_->names().FillSome(dir, &resume);) {
       lock.unlock();
-      lock = LockToRead();
+      lock.lock();
     }
   }
   std::vector<ViewName> names;
@@ -143,7 +143,7 @@ std::vector<DirEntry> ViewVolume::ReadDir(Ino dir, uint64_t after, size_t limit)
 
 ViewVolume::Plan ViewVolume::PlanRead(Ino ino, uint64_t offset, uint64_t length) {
   for (bool hold = timeline_ == nullptr;; hold = true) {
-    auto lock = LockToRead();
+    std::unique_lock lock(mutex());
     const Inode inode = NeedRegular(ino);
     Plan plan;
     plan.size = inode.size;
@@ -156,7 +156,7 @@ ViewVolume::Plan ViewVolume::PlanRead(Ino ino, uint64_t offset, uint64_t length)
         const uint64_t changes = changes_;
         lock.unlock();
         ChunkMap map = view_->FindChunk(ino, chunk, inode.cuts);
-        lock = LockToRead();
+        lock.lock();
         raced = changes != changes_;
         if (raced) break;
         CacheChunk(ino, chunk, std::move(map));
@@ -194,30 +194,11 @@ size_t ViewVolume::Read(Ino ino, uint64_t offset, std::span<char> out) {
 
 void ViewVolume::WaitForOperations() {
   const auto lock = LockForUpkeep();
-  if (timeline_ != nullptr) ApplyPending();
+  if (timeline_ != nullptr && timeline_->ApplyPending()) DropCaches();
 }
 
 std::unique_lock<std::mutex> ViewVolume::LockForUpkeep() {
   return timeline_ != nullptr ? timeline_->LockForUpkeep() : std::unique_lock(own_mutex_);
-}
-
-std::unique_lock<std::mutex> ViewVolume::LockToRead() {
-  std::unique_lock lock(mutex());
-  if (timeline_ == nullptr) return lock;
-  if (timeline_->MustApplyToRead()) timeline_->ApplyPending();
-  DropCachesIfLate();
-  return lock;
-}
-
-void ViewVolume::ApplyPending() {
-  timeline_->ApplyPending();
-  DropCachesIfLate();
-}
-
-void ViewVolume::DropCachesIfLate() {
-  if (timeline_->applied_late() == seen_late_) return;
-  DropCaches();
-  seen_late_ = timeline_->applied_late();
 }
 
 void ViewVolume::ForgetChunk(Ino ino, uint64_t chunk) {
@@ -239,7 +220,7 @@ void ViewVolume::ReadPlanned(const Plan& plan, uint64_t offset, std::span<char> 
 }
 
 uint64_t ViewVolume::Seek(Ino ino, uint64_t offset, bool data) {
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   const Inode inode = NeedRegular(ino);
   if (offset >= inode.size) throw Refused(ENXIO, "beyond the end of the file");
   uint64_t at = offset;  // for a hole: everything in [offset, at) is data
@@ -265,13 +246,13 @@ uint64_t ViewVolume::Seek(Ino ino, uint64_t offset, bool data) {
 
 std::optional<std::string> ViewVolume::GetXattr(Ino ino, std::string_view name) {
   CheckXattrName(name);
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   NeedInode(ino);
   return view_->FindXattr(ino, name);
 }
 
 std::vector<std::string> ViewVolume::ListXattrs(Ino ino) {
-  const auto lock = LockToRead();
+  const std::lock_guard lock(mutex());
   NeedInode(ino);
   return view_->ListXattrs(ino);
 }

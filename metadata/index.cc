@@ -31,7 +31,7 @@ void Check(const rocksdb::Status& status) {
   throw Refused(status.IsNoSpace() ? ENOSPC : EIO, "index: " + status.ToString());
 }
 
-// Tells of damage once, and knows whether the last commit was taken.
+// Tells of damage once.
 class DamageWatch {
  public:
   explicit DamageWatch(std::function<void(const std::string&)> tell) : tell_(std::move(tell)) {}
@@ -41,16 +41,9 @@ class DamageWatch {
   }
   bool seen() const { return seen_.load(std::memory_order_relaxed); }
 
-  void Failed() { healthy_.store(false, std::memory_order_relaxed); }
-  void Succeeded() {
-    if (!healthy()) healthy_.store(true, std::memory_order_relaxed);
-  }
-  bool healthy() const { return healthy_.load(std::memory_order_relaxed); }
-
  private:
   const std::function<void(const std::string&)> tell_;
   std::atomic<bool> seen_{false};
-  std::atomic<bool> healthy_{true};
 };
 
 rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
@@ -68,7 +61,6 @@ class FlushListener : public rocksdb::EventListener {
   // of anybody: one volume's damage would be all volumes'.
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
     watch_->Saw(*error);
-    watch_->Failed();
     if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsCorruption())
       *error = rocksdb::Status::OK();
     // What could not be written is still in memory, and can be tried again: RocksDB would not, but
@@ -264,7 +256,6 @@ class RocksIndex : public Index {
     Check(status);
   }
 
-  bool healthy() const override { return watch_->healthy(); }
   uint64_t LastSequence() override { return db_->GetLatestSequenceNumber(); }
 
   void MarkLost(const std::string& from, const std::string& to) override {
@@ -300,10 +291,8 @@ class RocksIndex : public Index {
       db_->SetOptions({{"disable_auto_compactions", "true"}}).PermitUncheckedError();
     }
     rocksdb::Status status = db_->Write(write_options_, batch);
-    if (!status.ok()) watch_->Failed();
     if (!status.ok() && Resume()) status = db_->Write(write_options_, batch);
     Check(status);
-    watch_->Succeeded();
   }
 
   // After a flush or compaction failed, on a full disk say, RocksDB takes no writes until it is

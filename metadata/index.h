@@ -142,8 +142,6 @@ class Index {
   // Makes all commits so far durable.
   virtual void Flush() = 0;
 
-  // False once a commit was refused or RocksDB met an error, until a commit succeeds again.
-  virtual bool healthy() const = 0;
   // Grows with every change. An index that shows less than it did has lost something.
   virtual uint64_t LastSequence() = 0;
   // What could not be read of an earlier index: reads in there are EIO. Durable after a flush.

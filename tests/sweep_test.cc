@@ -48,7 +48,6 @@ class WatchedIndex : public Index {
   }
   void DropTimeline(TimelineId timeline) override { index_->DropTimeline(timeline); }
   void Flush() override { index_->Flush(); }
-  bool healthy() const override { return index_->healthy(); }
   uint64_t LastSequence() override { return index_->LastSequence(); }
   void MarkLost(const std::string& from, const std::string& to) override {
     index_->MarkLost(from, to);
