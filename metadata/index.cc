@@ -296,9 +296,14 @@ class RocksIndex : public Index {
   }
 
   // After a flush or compaction failed, on a full disk say, RocksDB takes no writes until it is
-  // told to try again.
+  // told to try again. That gives up at once if something fails that was under way when it began,
+  // though it has just had a flush scheduled; that flush finds that nobody recovers, does nothing,
+  // and counts as requested ever after: the next attempt would wait for it forever. So what is
+  // under way has to end first.
   bool Resume() {
     const std::lock_guard lock(resume_mutex_);
+    Check(db_->PauseBackgroundWork());
+    Check(db_->ContinueBackgroundWork());
     return db_->Resume().ok();
   }
 

@@ -11,11 +11,15 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <iostream>
 #include <optional>
+#include <thread>
 
 #include "fs/store.h"
 #include "fs/view_volume.h"
+#include "metadata/index.h"
+#include "metadata/keys.h"
 #include "metadata/refused.h"
 #include "tests/support/faulty_files.h"
 #include "tests/support/random_operations.h"
@@ -108,9 +112,9 @@ TEST_F(IndexDiskErrorTest, WhatFailsIsDoneOrNotAndTheVolumeGoesOn) {
       Open(root);
       MakeVolume();
       RandomOperations operations(seed + n, {.max_write = 3000, .max_xattr = 300});
-      index_.FailFrom(n, length, error);
       // RocksDB writes when it likes, but takes no more than so much before it does.
       const uint64_t failed = index_.failed();
+      index_.FailFrom(n, length, error);
       for (int i = 0; i < kOperations || index_.failed() == failed; ++i)
         ASSERT_EQ(Step(operations.Next(twin_->model), error), "") << "operation " << i;
       index_.Heal();
@@ -157,6 +161,41 @@ TEST_F(IndexDiskErrorTest, WhatCannotBeReadIsAnErrorUntilItCan) {
     EXPECT_TRUE(store_->Check({}).sound());
   }
   EXPECT_FALSE(store_->Health().index_damaged);
+}
+
+// While a flush is under way more of them become due, and the next fails as the first has. A
+// commit that waits forever is one that the time limit of tests finds.
+TEST(IndexFlushTest, FailsTwiceAndIsDoneInTheEnd) {
+  constexpr uint64_t kMostCalls = 12;  // of a flush
+  constexpr uint64_t kCommits = 400;
+  TempDir dir;
+  for (uint64_t n = 1; n <= kMostCalls; ++n) {
+    SCOPED_TRACE(n);
+    FailingCalls disk;
+    Index::Options options;
+    options.path = dir.path() / std::to_string(n);
+    options.tuning.memtable_bytes = kMemtableBytes;
+    options.tuning.files = MakeFaultyFileSystem(&disk);
+    options.before_flush = [] { std::this_thread::sleep_for(std::chrono::milliseconds(100)); };
+    const auto index = Index::Open(options);
+    disk.FailFrom(n, 2, EIO);
+    for (uint64_t i = 1; i <= kCommits; ++i) {
+      Mutations mutations;
+      mutations.xattrs.push_back({Ino{i}, "user.x", std::string(1000, 'x')});
+      for (bool done = false; !done;) {
+        try {
+          index->Commit(1, Instant{i}, mutations, {}, 0, std::nullopt);
+          done = true;
+        } catch (const Refused& error) {
+          EXPECT_EQ(error.error(), EIO);
+        }
+      }
+    }
+    EXPECT_EQ(disk.failed(), 2U);
+    for (uint64_t i = 1; i <= kCommits; ++i)
+      ASSERT_TRUE(index->FindVersion(XattrPrefix(1, i, "user.x"), kInstantMax)) << i;
+    index->Flush();
+  }
 }
 
 }  // namespace
