@@ -7,10 +7,12 @@
 #include <set>
 #include <unordered_set>
 
+#include "fs/segment.h"
 #include "fs/touched.h"
 #include "fs/tree_compare.h"
 #include "fs/volume.h"
 #include "metadata/coding.h"
+#include "metadata/extent_reader.h"
 #include "metadata/refused.h"
 
 namespace rw {
@@ -29,13 +31,46 @@ std::string Octal(uint32_t mode) {
   return text;
 }
 
+// Tells data that were written after an instant from older ones, by where they lie: a journal only
+// grows, and the samples say how far it had come. Not of moved data, whose place says nothing.
+class WrittenAfter {
+ public:
+  WrittenAfter(Index* index, Instant at, Instant now) : index_(index), at_(at), now_(now) {}
+
+  // False: not known, or older.
+  bool IsKnown(const Extent& extent) {
+    if (extent.hole() || extent.segment >= kFirstMovedSegment) return false;
+    const auto [found, unknown] = begins_.try_emplace(extent.timeline);
+    if (unknown) found->second = Begin(extent.timeline);
+    return JournalPosition{extent.segment, extent.frame_position} >= found->second;
+  }
+
+ private:
+  // Where a sample lies that is later, soon after the instant; behind everything if there is none.
+  JournalPosition Begin(TimelineId timeline) const {
+    for (uint64_t distance = 1'000'000; at_ < now_ && distance != 0; distance *= 2) {
+      const uint64_t left = now_.ns - at_.ns;
+      const auto sample = index_->FindSample(timeline, Instant{at_.ns + std::min(distance, left)});
+      if (sample && sample->at > at_ && sample->position.segment != 0) return sample->position;
+      if (distance >= left) break;
+    }
+    return {UINT32_MAX, UINT32_MAX};
+  }
+
+  Index* const index_;
+  const Instant at_, now_;
+  std::map<TimelineId, JournalPosition> begins_;
+};
+
 class Comparison {
  public:
-  Comparison(const Past& past, View before, View after, const Touched& touched)
+  Comparison(const Past& past, View before, View after, const Touched& touched,
+             WrittenAfter written_after_before)
       : past_(past),
         before_(std::move(before)),
         after_(std::move(after)),
         touched_(touched),
+        written_after_before_(std::move(written_after_before)),
         paths_before_(before_),
         paths_after_(after_) {}
 
@@ -97,19 +132,35 @@ class Comparison {
 
   // Whether the bytes lie somewhere else, which they do if they were written: the same bytes
   // written again are a difference.
-  bool ContentsDiffer(Ino ino, const Inode& a, const Inode& b) const {
+  bool ContentsDiffer(Ino ino, const Inode& a, const Inode& b) {
     if (a.cuts != b.cuts) return true;
     for (const Touched::Range& range : touched_.ranges) {
       std::set<uint64_t> chunks;
+      bool written = false;
       ForEachTouched(past_.index(), InoPrefix(KeyType::kChunk, range.timeline, ino), range.after,
-                     range.until, [&](std::string_view key, std::string_view) {
+                     range.until, [&](std::string_view key, std::string_view version) {
+                       written = ShowsWritten(range, version);
                        chunks.insert(GetBigEndian<uint64_t>(key.data() + kChunkOffset));
-                       return true;
+                       return !written;
                      });
+      if (written) return true;
       for (const uint64_t chunk : chunks) {
         // Data may be moved between two looks, but hardly twice.
         if (ChunkDiffers(ino, chunk, a, b) && ChunkDiffers(ino, chunk, a, b)) return true;
       }
+    }
+    return false;
+  }
+
+  // Whether the newest version of a chunk in the range shows data that there were not before. All
+  // that it names is seen afterwards if nothing lies above it: it was not cut either, for then the
+  // cuts would differ.
+  bool ShowsWritten(const Touched::Range& range, std::string_view version) {
+    const View::Link& newest = after_.chain().front();
+    if (range.timeline != newest.timeline || range.until != newest.until) return false;
+    ExtentReader reader(version, range.timeline);
+    for (Extent extent; reader.Next(&extent);) {
+      if (written_after_before_.IsKnown(extent)) return true;
     }
     return false;
   }
@@ -332,6 +383,7 @@ class Comparison {
   const Past& past_;
   const View before_, after_;
   const Touched& touched_;
+  WrittenAfter written_after_before_;
   DirectoryPaths paths_before_, paths_after_;
   std::map<Ino, std::vector<Name>> went_, came_;  // names that inodes lost and got
   std::set<Name> new_names_;                      // all that came
@@ -363,7 +415,8 @@ TreeDiff CompareInstants(Store& store, const Past& past, Instant before, Instant
   const View a = past.ViewAt(before);
   const View b = past.ViewAt(after);
   const Touched touched = FindTouched(store, past, a, b, use_events);
-  return {Comparison(past, a, b, touched).Run(), touched.by_events};
+  WrittenAfter written(past.index(), before, after);
+  return {Comparison(past, a, b, touched, std::move(written)).Run(), touched.by_events};
 }
 
 }  // namespace rw

@@ -593,6 +593,38 @@ TEST_F(StoreRestoreTest, WhoLooksForSomethingInThePastFindsWhatItDid) {
               ElementsAre("removed by a restore, as of " + FormatInstant(then)));
 }
 
+// What was written is told from what was moved and from what is shared.
+TEST_F(StoreRestoreTest, DataThatCameBackAreNoChangeWhereverTheyLie) {
+  constexpr uint64_t kBytes = 20 * 8192;
+  const Ino source = Make(kRootIno, "source"), copy = Make(kRootIno, "copy");
+  const Ino written = Make(kRootIno, "written"), dying = Make(kRootIno, "dying");
+  for (uint64_t at = 0; at < kBytes; at += 8192) {
+    Write(source, at, random_.Bytes(8192));
+    Write(dying, 0, random_.Bytes(16384));
+  }
+  Write(written, 0, random_.Bytes(8192));
+  Make(kRootIno, "churn");
+  volume_->CopyRange({}, source, 0, copy, 0, kBytes);
+  bool moved = false;
+  files_.before_write = [&](const std::string& path) { moved |= path.find("/2147") != path.npos; };
+  for (int round = 0; round < 3; ++round) {
+    const Instant before = store_->Now();
+    store_->SetMark({"v"}, "before " + std::to_string(round), "", before);
+    PassRange();
+    Write(copy, 0, random_.Bytes(8192));
+    Write(written, 0, random_.Bytes(8192));
+    volume_->CopyRange({}, source, 0, copy, 0, kBytes);
+    std::vector<std::string> lines;
+    const auto past = store_->OpenPast("v");
+    for (const TreeChange& change : CompareInstants(*store_, *past, before, past->now()).changes)
+      lines.push_back(change.path + " " + ::testing::PrintToString(change.what));
+    EXPECT_THAT(lines, ElementsAre("/churn { \"contents\" }", "/copy { \"mtime\" }",
+                                   "/written { \"contents\" }"));
+  }
+  EXPECT_TRUE(moved);
+  files_.before_write = nullptr;
+}
+
 TEST_F(StoreRestoreTest, AnIndexThatIsMadeAgainHasItToo) {
   MakeTree();
   const Instant then = store_->Now();
