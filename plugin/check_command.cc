@@ -1,7 +1,5 @@
 #include "plugin/check_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <iostream>
@@ -14,21 +12,13 @@
 #include "plugin/client.h"
 #include "plugin/path_text.h"
 #include "plugin/printing.h"
+#include "plugin/progress_bar.h"
 #include "plugin/waiting.h"
 
 namespace rw {
 namespace {
 
 using Json = nlohmann::json;
-
-void ShowProgress(const std::string& step, uint64_t done, uint64_t total) {
-  if (step.empty()) return;
-  std::cerr << "\r\033[Kchecking " << step << ": " << done;
-  if (total > 0) std::cerr << " of " << total;
-  std::cerr << std::flush;
-}
-
-void EraseProgress() { std::cerr << "\r\033[K" << std::flush; }
 
 Json CheckOnline(const std::filesystem::path& socket, const CheckRequest& request) {
   Json asked = {{"Repair", request.repair}, {"Rate", request.rate}};
@@ -57,11 +47,10 @@ Json CheckOffline(const CheckRequest& request) {
   asked.volume = request.name;
   asked.repair = request.repair;
   if (request.rate != "0") asked.bytes_per_second = ParseByteCount("rate", request.rate);
-  if (isatty(STDERR_FILENO) != 0) {
-    asked.progress = [](const CheckProgress& progress) {
-      ShowProgress(progress.step, progress.done, progress.total);
-    };
-  }
+  ProgressBar bar("checking", ProgressBar::Unit::kThings);
+  asked.progress = [&bar](const CheckProgress& progress) {
+    bar.Show(progress.done, progress.total, progress.step);
+  };
   const auto check = [&] {
     const auto store = Store::Open(options);
     if (!request.at.empty()) {
@@ -72,7 +61,6 @@ Json CheckOffline(const CheckRequest& request) {
   };
   CheckReport report = check();
   if (request.repair && report.index_damaged) report = check();  // opening has made it again
-  if (asked.progress) EraseProgress();
   return CheckReportToJson(report);
 }
 
