@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/allocator.h"
 #include "fs/store.h"
 #include "metadata/quoted.h"
 #include "metadata/refused.h"
@@ -161,6 +162,7 @@ void EndWith(int supervisor) {
 
 void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance) {
   EndWith(inheritance.supervisor);
+  LimitArenas();
   prctl(PR_SET_NAME, "rewind-daemon");
   const int end_fd = EndSignals();
   Keeper keeper(inheritance.channel);
