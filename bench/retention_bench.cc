@@ -23,6 +23,7 @@
 #include <string>
 #include <thread>
 
+#include "fs/allocator.h"
 #include "fs/session.h"
 #include "fs/store.h"
 #include "fs/volume.h"
@@ -75,6 +76,7 @@ int main(int argc, char** argv) {
     char pattern[] = "/tmp/rewind-bench-XXXXXX";
     directory = mkdtemp(pattern);
   }
+  rw::LimitArenas();  // as the daemon does
   if (verbose) spdlog::set_level(spdlog::level::debug);
   const std::filesystem::path root = std::filesystem::path(directory) / "root";
   const uint64_t range_ns = rw::ParseDuration("retention", retention);
@@ -118,7 +120,7 @@ int main(int argc, char** argv) {
   };
   std::deque<Moment> recent;
   double worst = 0, first_tenth = 0, last_tenth = 0;
-  uint64_t worst_disk = 0, worst_promised = 0;
+  uint64_t worst_disk = 0, worst_promised = 0, worst_after = 0;
   const uint64_t written_before = BytesWritten();
   const auto began = Clock::now();
   auto tenth_began = began;
@@ -164,6 +166,7 @@ int main(int argc, char** argv) {
       worst = over;
       worst_disk = disk;
       worst_promised = promised;
+      worst_after = now_done;
     }
     if (now_done - printed < writes / 10 && now_done < writes) continue;
     const double rate = static_cast<double>(now_done - printed) / Seconds(now - tenth_began);
@@ -183,8 +186,9 @@ int main(int argc, char** argv) {
   if (child > 0) waitpid(child, nullptr, 0);
   volume->Sync();
   std::printf("last tenth / first tenth: %.2f\n", last_tenth / first_tenth);
-  std::printf("most over live + promised: %.0f%% (%.0f MiB for %.0f MiB)\n", 100 * worst,
-              MiB(worst_disk), MiB(worst_promised));
+  std::printf("most over live + promised: %.0f%% (%.0f MiB for %.0f MiB, after %" PRIu64
+              " writes)\n",
+              100 * worst, MiB(worst_disk), MiB(worst_promised), worst_after);
   std::printf("bytes written per application byte: %.2f\n",
               static_cast<double>(written) / static_cast<double>(writes * kWriteBytes));
   for (const int fd : fds) close(fd);

@@ -23,6 +23,7 @@ namespace {
 // what is kept.
 constexpr uint64_t kRunEveryBytes = 64 << 20;
 constexpr uint64_t kRunEveryPart = 20;
+constexpr uint64_t kHasteAfterPart = 4;  // of that
 constexpr uint64_t kRunEveryNs = 600'000'000'000;
 // Segments are cleaned when this part of what is kept lies dead in them, until half of it does.
 constexpr uint64_t kDeadPart = 20;
@@ -663,8 +664,10 @@ void StoreImpl::LimitHistories(const Survey& survey) {
 
 // --- when ---
 
+// In haste, too, when a quarter of what makes the next run due has come, and this one has not
+// ended: at this pace it would be late.
 bool StoreImpl::GoOn() {
-  const uint64_t enough = BytesBetweenRuns(kept_bytes_);
+  const uint64_t enough = BytesBetweenRuns(kept_bytes_) / kHasteAfterPart;
   return collector_->GoOn(much_is_dead_ || appended_bytes_ - appended_at_last_run_ > enough);
 }
 
