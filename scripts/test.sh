@@ -90,10 +90,19 @@ check_sanitized() {
   # Not optimized: optimizing instrumented code takes the compiler three times as long.
   cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DREWIND_SANITIZE=address,undefined \
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 >/dev/null
-  cmake --build "$dir" --target unit_tests
+  cmake --build "$dir" --target unit_tests || return
+  seq 0 $((cores - 1)) |
+    xargs -P "$cores" -n 1 bash -c "$(declare -f run_shard)"'; run_shard "$@"' run_shard "$dir/tests/unit_tests" "$cores"
+}
+# One of so many parts of the unit tests; shows what it printed once it has ended.
+run_shard() {
+  local tests=$1 shards=$2 shard=$3 log status=0
+  log=$TMPDIR/unit_tests-$shard.log
   # RocksDB comes without instrumentation, so containers that cross into it cannot be checked.
-  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-    "$dir/tests/unit_tests" --gtest_brief=1
+  GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard ASAN_OPTIONS=detect_container_overflow=0 \
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$tests" --gtest_brief=1 >"$log" 2>&1 || status=1
+  cat "$log"
+  return "$status"
 }
 
 check_reports() {
