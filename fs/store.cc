@@ -214,8 +214,26 @@ std::shared_ptr<Timeline> StoreImpl::OpenTimeline(TimelineId timeline) {
   return found == heads_.end() ? nullptr : found->second.timeline;
 }
 
-void StoreImpl::WaitForOperations(TimelineId timeline) {
-  if (const auto open = OpenTimeline(timeline)) const std::lock_guard lock(open->mutex());
+void StoreImpl::WaitForOperations(TimelineId timeline, Instant until) {
+  std::unique_lock lock(heads_mutex_);
+  const auto found = heads_.find(timeline);
+  if (found == heads_.end()) {
+    const bool clean = !unclean_.contains(timeline);
+    lock.unlock();
+    if (!clean)
+      OpenHead(catalog_->timelines().at(timeline), catalog_->Chain(timeline, kInstantMax));
+    return;
+  }
+  const std::shared_ptr<ViewVolume> volume = found->second.volume.lock();
+  const std::shared_ptr<Timeline> open = found->second.timeline;
+  lock.unlock();
+  if (open == nullptr) return;
+  {
+    const std::lock_guard operations(open->mutex());
+    if (!open->pending(until)) return;
+    if (volume == nullptr) open->ApplyPending();  // it is being closed
+  }
+  if (volume != nullptr) volume->WaitForOperations();
 }
 
 void StoreImpl::SyncPlace(const Place& place) {

@@ -38,7 +38,7 @@ StoreImpl::Place StoreImpl::Resolve(const VolumeRecord& source, std::optional<In
   for (const View::Link& link : place.chain) {
     if (const auto broken = broken_.find(link.timeline); broken != broken_.end())
       throw Refused(EIO, broken->second);
-    WaitForOperations(link.timeline);
+    WaitForOperations(link.timeline, link.until);
   }
   return place;
 }

@@ -230,7 +230,10 @@ class StoreImpl : public Store {
   void RollBack(const CreateRequest& request, const VolumeRecord& source, VolumeRecord record);
   bool HeadIsOpen(TimelineId timeline);
   std::shared_ptr<Timeline> OpenTimeline(TimelineId timeline);  // null if it is not
-  void WaitForOperations(TimelineId timeline);
+  // Every operation of the timeline at or before `until` that was done is in the index then, also
+  // those that were answered with an error; what a view shows never changes. Needs the catalog's
+  // mutex. Throws what the index says.
+  void WaitForOperations(TimelineId timeline, Instant until = kInstantMax);
   // What a durable view or timeline starts from has to be as durable.
   void SyncPlace(const Place& place);
   void SyncBeforeFlush();

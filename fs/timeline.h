@@ -96,7 +96,10 @@ class Timeline {
   void Sync() { journal_->Sync(); }
   void NoteDurable() { journal_->NoteDurable(); }
   JournalPosition end() const { return journal_->end(); }
-  bool pending() const { return pending_.has_value(); }
+  // Whether an operation at or before `until` is in the journal and not yet in the index.
+  bool pending(Instant until = kInstantMax) const {
+    return pending_.has_value() && pending_->at <= until;
+  }
   // A sync has failed, so that nobody knows what the disk has; it refuses everything.
   bool failed() const { return journal_->failed(); }
 

@@ -74,8 +74,6 @@ class ViewVolume : public Volume {
   // Makes the root directory: the first operation of a timeline without a parent.
   void MakeRoot(uint32_t mode, uint32_t uid, uint32_t gid);
   Totals totals();
-  // Of a head: writes data of an older operation again, as a record that is no operation; returns
-  // where they are. The caller changes what refers to them.
   TimelineId timeline() const { return timeline_->record().id; }
   const View& view() const { return *view_; }
   // Who has called this knows that what was under way before has been committed.

@@ -26,6 +26,7 @@
 #include "tests/support/system_clock.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tolerant_reader.h"
+#include "tests/support/tree.h"
 #include "tests/support/twin.h"
 
 namespace rw::testing {
@@ -67,7 +68,17 @@ class IndexDiskErrorTest : public ::testing::Test {
                        true});
   }
 
-  // One operation. What the disk has refused is looked at when it has healed.
+  // Nothing if the disk does not allow it.
+  std::optional<Tree> TreeAt(Instant at) {
+    try {
+      return CollectTree(*store_->OpenAt("v", at)).tree;
+    } catch (const Refused&) {
+      return std::nullopt;
+    }
+  }
+
+  // One operation. What the disk has refused is looked at when it has healed; what a view of that
+  // moment shows must not depend on that.
   std::string Step(const Operation& operation, int error) {
     Volume& volume = *twin_->volume;
     const uint64_t failed = index_.failed();
@@ -77,8 +88,12 @@ class IndexDiskErrorTest : public ::testing::Test {
     int actual = ApplyToVolume(volume, twin_->inos, operation, &created, &problem);
     if (actual != 0 && actual == error && index_.failed() > failed) {
       ++refused_;
+      const Instant at = store_->Now();
+      const auto seen = TreeAt(at);
       index_.Heal();
       dynamic_cast<ViewVolume&>(volume).WaitForOperations();
+      if (seen && !Difference(*seen, *TreeAt(at)).empty())
+        return "a view shows something else: " + Difference(*seen, *TreeAt(at));
       if (volume.last_instant() == before) return {};
       ++done_;
       actual = 0;
