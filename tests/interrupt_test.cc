@@ -60,6 +60,7 @@ class InterruptTest : public CommandLineTest {
   // Its exit status, and what it said on both streams.
   RunResult Interrupted(std::vector<std::string> arguments, int milliseconds) const {
     const std::string output = daemon_.directory() / "output";
+    stdfs::remove(output);  // of the last one
     arguments.insert(arguments.begin(), REWIND_BINARY);
     arguments.insert(arguments.end(), {"--socket", daemon_.socket()});
     const pid_t process = Start(arguments, output);
