@@ -4,14 +4,13 @@
 // itself.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <pty.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
 
 #include "plugin/progress_bar.h"
 #include "tests/support/command_line_test.h"
+#include "tests/support/process.h"
 #include "tests/support/random.h"
 
 namespace rw::testing {
@@ -23,32 +22,6 @@ using ::testing::StartsWith;
 
 constexpr uint64_t kMiB = 1 << 20;
 const char kErase[] = "\r\033[K";
-
-// What a command prints on a terminal of so many columns.
-RunResult RunOnTerminal(std::vector<std::string> command, uint16_t columns) {
-  winsize size{};
-  size.ws_row = 24;
-  size.ws_col = columns;
-  int terminal = -1;
-  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
-  if (pid == 0) {
-    std::vector<char*> arguments;
-    for (std::string& argument : command) arguments.push_back(argument.data());
-    arguments.push_back(nullptr);
-    execv(arguments[0], arguments.data());
-    _exit(127);
-  }
-  RunResult result;
-  char part[4096];
-  // EIO once nobody has the other end any more.
-  for (ssize_t got = 0; (got = read(terminal, part, sizeof part)) > 0;)
-    result.out.append(part, static_cast<size_t>(got));
-  close(terminal);
-  int status = 0;
-  waitpid(pid, &status, 0);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
-}
 
 class ProgressTest : public CommandLineTest {};
 

@@ -1,6 +1,7 @@
 #include "tests/support/process.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -33,6 +34,21 @@ int OpenForOutput(const std::string& path) {
   return open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
+// What an exec takes; `words` must outlive it.
+std::vector<char*> Pointers(const std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+int WaitFor(pid_t process) {
+  int status = 0;
+  while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
+  }
+  return ToExitCode(status);
+}
+
 pid_t StartWith(const std::vector<std::string>& command, const std::string& out,
                 const std::string& err, const std::map<std::string, std::string>& environment) {
   std::vector<std::string> variables;
@@ -42,13 +58,7 @@ pid_t StartWith(const std::vector<std::string>& command, const std::string& out,
   }
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
   // Everything that allocates happens before the fork: other threads of the test may hold locks.
-  std::vector<char*> arguments, settings;
-  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-  for (const std::string& variable : variables) {
-    settings.push_back(const_cast<char*>(variable.c_str()));
-  }
-  arguments.push_back(nullptr);
-  settings.push_back(nullptr);
+  const std::vector<char*> arguments = Pointers(command), settings = Pointers(variables);
   int out_fd = OpenForOutput(out);
   int err_fd = OpenForOutput(err);
   pid_t process = fork();
@@ -73,10 +83,31 @@ RunResult Run(const std::vector<std::string>& command,
   std::string out = directory.path() / "out";
   std::string err = directory.path() / "err";
   pid_t process = StartWith(command, out, err, environment);
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
+  const int exit_code = WaitFor(process);
+  return {exit_code, ReadWhole(out), ReadWhole(err)};
+}
+
+RunResult RunOnTerminal(const std::vector<std::string>& command, uint16_t columns) {
+  const std::vector<char*> arguments = Pointers(command);
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = columns;
+  int terminal = -1;
+  const pid_t process = forkpty(&terminal, nullptr, nullptr, &size);
+  if (process == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execvp(arguments[0], arguments.data());
+    _exit(127);
   }
-  return {ToExitCode(status), ReadWhole(out), ReadWhole(err)};
+  if (process < 0) throw std::runtime_error("forkpty failed");
+  RunResult result;
+  char part[4096];
+  // EIO once nobody has the other end any more.
+  for (ssize_t got = 0; (got = read(terminal, part, sizeof part)) > 0;)
+    result.out.append(part, static_cast<size_t>(got));
+  close(terminal);
+  result.exit_code = WaitFor(process);
+  return result;
 }
 
 pid_t Start(const std::vector<std::string>& command, const std::string& output_file,

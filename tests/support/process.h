@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,8 +20,11 @@ struct RunResult {
 RunResult Run(const std::vector<std::string>& command,
               const std::map<std::string, std::string>& environment = {});
 
-// Starts a program with its output in a file (standard error too) and returns its process id. It is
-// ended by the kernel if the test ends first.
+// The same on a terminal so many columns wide: `out` is what it shows there.
+RunResult RunOnTerminal(const std::vector<std::string>& command, uint16_t columns);
+
+// Starts a program with its output at the end of a file (standard error too) and returns its
+// process id. It is ended by the kernel if the test ends first.
 pid_t Start(const std::vector<std::string>& command, const std::string& output_file,
             const std::map<std::string, std::string>& environment = {});
 
