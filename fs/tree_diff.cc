@@ -48,11 +48,12 @@ class WrittenAfter {
  private:
   // Where a sample lies that is later, soon after the instant; behind everything if there is none.
   JournalPosition Begin(TimelineId timeline) const {
-    for (uint64_t distance = 1'000'000; at_ < now_ && distance != 0; distance *= 2) {
-      const uint64_t left = now_.ns - at_.ns;
-      const auto sample = index_->FindSample(timeline, Instant{at_.ns + std::min(distance, left)});
+    constexpr uint64_t kNear = 1'000'000;
+    const uint64_t all = at_ < now_ ? now_.ns - at_.ns : 0;
+    for (uint64_t tried = 0; tried < all;) {
+      tried = tried > all / 2 ? all : std::min(all, std::max(kNear, 2 * tried));
+      const auto sample = index_->FindSample(timeline, Instant{at_.ns + tried});
       if (sample && sample->at > at_ && sample->position.segment != 0) return sample->position;
-      if (distance >= left) break;
     }
     return {UINT32_MAX, UINT32_MAX};
   }
@@ -415,8 +416,7 @@ TreeDiff CompareInstants(Store& store, const Past& past, Instant before, Instant
   const View a = past.ViewAt(before);
   const View b = past.ViewAt(after);
   const Touched touched = FindTouched(store, past, a, b, use_events);
-  WrittenAfter written(past.index(), before, after);
-  return {Comparison(past, a, b, touched, std::move(written)).Run(), touched.by_events};
+  return {Comparison(past, a, b, touched, {past.index(), before, after}).Run(), touched.by_events};
 }
 
 }  // namespace rw

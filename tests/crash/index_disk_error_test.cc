@@ -92,8 +92,8 @@ class IndexDiskErrorTest : public ::testing::Test {
       const auto seen = TreeAt(at);
       index_.Heal();
       dynamic_cast<ViewVolume&>(volume).WaitForOperations();
-      if (seen && !Difference(*seen, *TreeAt(at)).empty())
-        return "a view shows something else: " + Difference(*seen, *TreeAt(at));
+      const std::string change = seen ? Difference(*seen, TreeAt(at).value()) : "";
+      if (!change.empty()) return "a view shows something else: " + change;
       if (volume.last_instant() == before) return {};
       ++done_;
       actual = 0;
