@@ -85,14 +85,20 @@ check_tidy() {
   sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -A4 -E '(warning|error):' | head -n 100
   return 1
 }
+# Calls a function of this script with the arguments that follow and each line of standard input, as many at once as
+# there are processors; false if any of them failed.
+for_each() {
+  local function=$1
+  shift
+  xargs -d '\n' -P "$cores" -n 1 bash -c "$(declare -f "$function"); $function \"\$@\"" "$function" "$@"
+}
 check_sanitized() {
   local dir=$build_dir-asan
   # Not optimized: optimizing instrumented code takes the compiler three times as long.
   cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DREWIND_SANITIZE=address,undefined \
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 >/dev/null
   cmake --build "$dir" --target unit_tests || return
-  seq 0 $((cores - 1)) |
-    xargs -P "$cores" -n 1 bash -c "$(declare -f run_shard)"'; run_shard "$@"' run_shard "$dir/tests/unit_tests" "$cores"
+  seq 0 $((cores - 1)) | for_each run_shard "$dir/tests/unit_tests" "$cores"
 }
 # One of so many parts of the unit tests; shows what it printed once it has ended.
 run_shard() {
@@ -117,8 +123,7 @@ check_fuzzers() {
   cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug \
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DREWIND_FUZZ=ON -DREWIND_TESTS=OFF >/dev/null &&
     cmake --build "$dir" --target fuzzers || return
-  find "$source_dir/tests/fuzz/corpus" -mindepth 1 -maxdepth 1 -type d -print0 | sort -z |
-    xargs -0 -P "$cores" -n 1 bash -c "$(declare -f run_fuzzer)"'; run_fuzzer "$@"' run_fuzzer "$dir"
+  find "$source_dir/tests/fuzz/corpus" -mindepth 1 -maxdepth 1 -type d | sort | for_each run_fuzzer "$dir"
 }
 # One, by the directory of its corpus; shows the end of its log if it fails, with the input that did it.
 run_fuzzer() {
