@@ -13,12 +13,6 @@ constexpr uint64_t kGroupNs = 1'000'000'000;
 constexpr size_t kMaxGroups = 10'000;  // that wait for one before them
 constexpr size_t kMaxRanges = 8;
 
-std::string Octal(uint32_t mode) {
-  char text[8];
-  std::snprintf(text, sizeof text, "%04o", mode & 07777);
-  return text;
-}
-
 bool Truncates(const Event& event, const Inode& inode) {
   const bool cut = !inode.cuts.empty() && inode.cuts.back().at == event.at;
   return inode.is_regular() && (cut || event.body.offset != 0);
@@ -159,7 +153,7 @@ LogLine EventLog::LineOf(const Event& event, Ino* file) {
     *file = changed.ino;
     line.path = paths_.PathOf(changed.ino, event);
     if (line.event == "attributes" && changed.inode) {
-      line.detail = "mode " + Octal(changed.inode->mode) + ", owner " +
+      line.detail = "mode " + PermissionsText(changed.inode->mode) + ", owner " +
                     std::to_string(changed.inode->uid) + ":" + std::to_string(changed.inode->gid);
     } else if (!mutations.xattrs.empty() && line.event.ends_with("xattr")) {
       line.detail = mutations.xattrs.back().name;

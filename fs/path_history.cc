@@ -17,12 +17,6 @@ constexpr uint64_t kMaxGroup = 20'000;
 // So many states are looked at for a hint.
 constexpr uint64_t kStatesForHint = 10'000;
 
-std::string Octal(uint32_t mode) {
-  char text[8];
-  std::snprintf(text, sizeof text, "%04o", mode & 07777);
-  return text;
-}
-
 std::string Owner(const Inode& inode) {
   return std::to_string(inode.uid) + ":" + std::to_string(inode.gid);
 }
@@ -72,7 +66,7 @@ std::vector<std::string> Differences(const PathState& from, const PathState& to)
     what.emplace_back("times");
   }
   if (newer.mode != older.mode)
-    what.push_back(FromTo("mode", Octal(older.mode), Octal(newer.mode)));
+    what.push_back(FromTo("mode", PermissionsText(older.mode), PermissionsText(newer.mode)));
   if (newer.uid != older.uid || newer.gid != older.gid)
     what.push_back(FromTo("owner", Owner(older), Owner(newer)));
   if (!newer.is_dir() && newer.nlink != older.nlink)

@@ -25,12 +25,6 @@ constexpr int kVersionsBeforeSeek = 16;
 
 using Name = std::pair<Ino, std::string>;  // directory, name
 
-std::string Octal(uint32_t mode) {
-  char text[8];
-  std::snprintf(text, sizeof text, "%04o", mode & 07777);
-  return text;
-}
-
 // Tells data that were written after an instant from older ones, by where they lie: a journal only
 // grows, and the samples say how far it had come. Not of moved data, whose place says nothing.
 class WrittenAfter {
@@ -123,7 +117,8 @@ class Comparison {
     std::vector<std::string> what;
     if (a.is_regular() && (a.size != b.size || ContentsDiffer(ino, a, b)))
       what.emplace_back("contents");
-    if (a.mode != b.mode) what.push_back("mode " + Octal(a.mode) + " -> " + Octal(b.mode));
+    if (a.mode != b.mode)
+      what.push_back("mode " + PermissionsText(a.mode) + " -> " + PermissionsText(b.mode));
     if (a.uid != b.uid || a.gid != b.gid) what.emplace_back("owner");
     if (!a.is_dir() && what.empty() && a.mtime != b.mtime) what.emplace_back("mtime");
     if (a.ctime != b.ctime && Xattrs(before_, ino) != Xattrs(after_, ino))

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cstdio>
+
 #include "metadata/coding.h"
 
 namespace rw {
@@ -133,6 +135,12 @@ const char* TypeName(uint32_t mode) {
     default:
       return "other";
   }
+}
+
+std::string PermissionsText(uint32_t mode) {
+  char text[8];
+  std::snprintf(text, sizeof text, "%04o", mode & 07777);
+  return text;
 }
 
 }  // namespace rw

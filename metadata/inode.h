@@ -70,5 +70,7 @@ struct Inode {
 
 // What people call a mode's type: "file", "directory", "symlink", "fifo", "socket" or "device".
 const char* TypeName(uint32_t mode);
+// Its permissions and what chmod calls special, in octal: "0644", "1777".
+std::string PermissionsText(uint32_t mode);
 
 }  // namespace rw
