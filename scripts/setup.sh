@@ -16,8 +16,8 @@ build=(build-essential cmake ninja-build pkg-config ccache libfuse3-dev librocks
   nlohmann-json3-dev libcpp-httplib-dev libcli11-dev libxxhash-dev prometheus-cpp-dev libarchive-dev
   nettle-dev liblzma-dev libgtest-dev libgmock-dev)
 story=(busybox-static sqlite3)
-test=(python3 fuse3 attr acl util-linux postgresql postgresql-contrib redis-server git rsync clang clang-format
-  clang-tidy libarchive-tools zsh fish groff-base mandoc docker-compose)
+test=(python3 fuse3 attr acl util-linux postgresql postgresql-contrib mariadb-server-core mariadb-client-core
+  redis-server git rsync clang clang-format clang-tidy libarchive-tools zsh fish groff-base mandoc docker-compose)
 
 wanted=()
 (($#)) || set -- build story engine test

@@ -110,6 +110,14 @@ def make_postgres(engine):
     return programs
 
 
+def make_mariadb(engine):
+    """`mariadb`: this machine's MariaDB."""
+    programs = ("/usr/sbin/mariadbd", "/usr/bin/mariadb", "/usr/bin/my_print_defaults", "/usr/bin/resolveip")
+    files = [*_with_libraries(*programs), "/usr/bin/mariadb-install-db"]
+    _import(engine, "mariadb", [*_copied(files), *_tree("/usr/share/mysql", ("mini-benchmark",)), _PASSWD,
+                                ("usr/bin/mysql", "symlink", 0o777, 0, 0, "mariadb", {})])
+
+
 def make_redis(engine):
     """`redis`: this machine's Redis."""
     _import(engine, "redis", [*_copied(_with_libraries("/usr/bin/redis-server", "/usr/bin/redis-cli")), _PASSWD])

@@ -9,6 +9,7 @@ an exact moment, the command reaches the engine through a proxy that holds a req
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import unittest
 import images
 import leftovers
 from case import NamedCase
-from engine import BINARY, Engine, say
+from engine import BINARY, Engine, SOURCE_DIR, say
 from holding_proxy import HoldingProxy
 
 ENGINE: Engine = None
@@ -46,6 +47,14 @@ def setUpModule():
     PROXY = HoldingProxy(f"{ENGINE.directory}/proxy.sock", ENGINE.host.removeprefix("unix://"))
     unittest.addModuleCleanup(PROXY.close)
     say(f"engine, images and plugin are up after {time.monotonic() - began:.1f} s, in {ENGINE.directory}")
+
+
+def readme_labels(word):
+    """Labels of the README's one Compose snippet that has this word, as a container has them."""
+    with open(os.path.join(SOURCE_DIR, "README.md")) as readme:
+        snippet, = (block for block in re.findall(r"^```\nlabels:\n(.*?)^```$", readme.read(), re.M | re.S) if word in block)
+    labels = re.findall(r"^  (\S+): (?:\|\n((?:    .*\n)+)|(.*)\n)", snippet, re.M)
+    return {name: (lines or line).replace("$$", "$") for name, lines, line in labels}
 
 
 def begin(*arguments, engine=None, prefix=()):
@@ -477,7 +486,7 @@ class DatabasesTest(Case):
         def ask():
             self.assertEqual(self.status(container), ["running"], docker("logs", container).stderr)
             result = docker("exec", container, *command, check=False)
-            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(result.returncode, 0, result.stderr + docker("logs", container).stderr[-2000:])
             return result.stdout.strip()
         return self.eventually(ask)
 
@@ -515,6 +524,61 @@ class DatabasesTest(Case):
         sql(database, "DROP TABLE pgbench_accounts CASCADE")
         rewind("rollback", volume, "--at", "before-mistake", "--restart")
         expect_marked_state(database)
+
+    def test_mariadb(self):
+        images.make_mariadb(ENGINE)
+        hooks = readme_labels("FLUSH TABLES")
+        environment = ["-e", "PATH=/usr/sbin:/usr/bin:/bin", "-e", "MYSQL_ROOT_PASSWORD=s3cret",
+                       "-e", "MYSQL_UNIX_PORT=/tmp/mariadb"]
+        # As the images that people pull do it: the password is set when there is no database yet.
+        serve = ("options='--no-defaults --datadir=/v/data --innodb-log-file-size=16M'; touch /tmp/init; "
+                 "[ -e /v/data ] || { mariadb-install-db $options --basedir=/usr --force --skip-test-db "
+                 "--auth-root-authentication-method=normal >&2 && printf 'CREATE DATABASE shop;\\n"
+                 "ALTER USER root@localhost IDENTIFIED BY \"%s\";\\n' \"$MYSQL_ROOT_PASSWORD\" >/tmp/init; }; "
+                 "exec mariadbd $options --skip-networking --init-file=/tmp/init")
+        volume = self.server_volume()
+        labels = [word for name, hook in hooks.items() for word in ("--label", f"{name}={hook}")]
+        database = self.serve("db", volume, "mariadb", serve, *environment, *labels)
+
+        def sql(container, text):
+            return self.answers(container, "mysql", "-uroot", "-ps3cret", "-BN", "-e", text)
+        sql(database, "CREATE TABLE shop.line (number INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(200), KEY (text)) "
+                      "ENGINE=MyISAM")
+        insert = "INSERT INTO shop.line (text) VALUES (REPEAT(UUID(), 5));"
+        docker("exec", "-d", database, "sh", "-c", f"while echo '{insert}'; do :; done | mysql -uroot -ps3cret")
+
+        def rows(container):
+            return int(sql(container, "SELECT COUNT(*) FROM shop.line"))
+
+        def check(container):
+            return sql(container, "CHECK TABLE shop.line EXTENDED")
+
+        def look(at, suffix):
+            clone = self.name(suffix)
+            docker("volume", "create", "-d", "rewind", "-o", f"clone-of={volume}", "-o", f"at={at}", clone)
+            return self.serve("look-" + suffix, clone, "mariadb", serve, *environment)
+        self.eventually(lambda: self.assertGreater(rows(database), 100))
+        before = rows(database)
+        rewind("mark", volume, "held", "--consistent")
+        after = rows(database)
+        self.assertEqual(self.marks(volume)["held"]["consistent"], f"hooks: {database}")
+        self.eventually(lambda: self.assertGreater(rows(database), after))  # the lock is released
+        rewind("mark", volume, "running")
+
+        held = look("held", "held")
+        self.assertTrue(check(held).endswith("\tOK"), check(held))
+        self.assertTrue(before <= rows(held) <= after)
+        self.assertNotRegex(check(look("running", "running")), r"^[^\n]*OK$", "without the hook, there is something to mend")
+
+        sql(database, "DROP TABLE shop.line")
+        rewind("rollback", volume, "--at", "held", "--restart")
+        self.assertTrue(check(database).endswith("\tOK"))
+        self.assertTrue(before <= rows(database) <= after)
+
+        # A hook that cannot do its work ends by itself, and there is no mark.
+        sql(database, "SET PASSWORD FOR root@localhost = PASSWORD('other')")
+        self.refused("mark", volume, "not-held", "--consistent", words=[database, "Access denied"])
+        self.assertNotIn("not-held", self.marks(volume))
 
     def test_redis(self):
         images.make_redis(ENGINE)
