@@ -3,20 +3,26 @@
 # sanitizers, and the fuzzers. Ends with the test runner's closing line.
 #
 # Arguments go to ctest: `scripts/test.sh -L database` runs the tests of one label, without linters and sanitizers.
-# Before them, `--tsan`: the tests, and rewind itself, are built and run with ThreadSanitizer; what it reports of any
-# process fails the run. BUILD_DIR names another build directory.
+# Before them, `--tsan` or `--asan`: the tests, and rewind itself, are built and run with ThreadSanitizer, or with
+# AddressSanitizer and UndefinedBehaviorSanitizer; what these report of any process fails the run. BUILD_DIR names another
+# build directory.
 set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_dir=${BUILD_DIR:-$source_dir/build}
 build_options=()
 cores=$(nproc)
-with_tsan=
-if [[ ${1:-} == --tsan ]]; then
-  with_tsan=1
-  shift
-  build_dir+=-tsan
-  build_options=(-DREWIND_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0)
-fi
+# Not optimized: optimizing instrumented code takes the compiler three times as long.
+asan_options=(-DREWIND_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0)
+tsan_options=(-DREWIND_SANITIZE=thread "${asan_options[@]:1}")
+sanitizer=
+case ${1:-} in
+  --asan) sanitizer=AddressSanitizer build_options=("${asan_options[@]}") ;;&
+  --tsan) sanitizer=ThreadSanitizer build_options=("${tsan_options[@]}") ;;&
+  --asan | --tsan)
+    build_dir+=-${1#--}
+    shift
+    ;;
+esac
 
 ((EUID == 0)) || { echo "test: run as root: the tests mount filesystems and start a Docker engine" >&2; exit 1; }
 
@@ -37,15 +43,17 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# RocksDB comes without instrumentation, so containers that cross into it cannot be checked.
+export ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=print_stacktrace=1
 # Processes report by themselves, also those that are killed thereafter or become nobody.
-reports=$TMPDIR/tsan
-if [[ $with_tsan ]]; then
+reports=$TMPDIR/reports
+if [[ $sanitizer ]]; then
   mkdir -m 1777 "$reports"
-  # io_sync=0: that one thread wrote to /dev/fuse before another read there orders nothing of rewind's.
   # The signals are those that tests kill the daemon with.
-  TSAN_OPTIONS="suppressions=$source_dir/tests/tsan.supp log_path=$reports/of exitcode=0 die_after_fork=0 history_size=7"
-  TSAN_OPTIONS+=" io_sync=0 handle_segv=0 handle_abort=0"
-  export TSAN_OPTIONS
+  into="log_path=$reports/of handle_segv=0 handle_abort=0"
+  # io_sync=0: that one thread wrote to /dev/fuse before another read there orders nothing of rewind's.
+  export TSAN_OPTIONS="$into suppressions=$source_dir/tests/tsan.supp exitcode=0 die_after_fork=0 history_size=7 io_sync=0"
+  ASAN_OPTIONS+=" $into" UBSAN_OPTIONS+=" log_path=$reports/of"
 fi
 
 began=$SECONDS
@@ -94,9 +102,7 @@ for_each() {
 }
 check_sanitized() {
   local dir=$build_dir-asan
-  # Not optimized: optimizing instrumented code takes the compiler three times as long.
-  cmake -S "$source_dir" -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DREWIND_SANITIZE=address,undefined \
-    -DCMAKE_CXX_FLAGS_DEBUG=-O0 >/dev/null
+  cmake -S "$source_dir" -B "$dir" -G Ninja "${asan_options[@]}" >/dev/null
   cmake --build "$dir" --target unit_tests || return
   seq 0 $((cores - 1)) | for_each run_shard "$dir/tests/unit_tests" "$cores"
 }
@@ -104,9 +110,8 @@ check_sanitized() {
 run_shard() {
   local tests=$1 shards=$2 shard=$3 log status=0
   log=$TMPDIR/unit_tests-$shard.log
-  # RocksDB comes without instrumentation, so containers that cross into it cannot be checked.
-  GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard ASAN_OPTIONS=detect_container_overflow=0 \
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$tests" --gtest_brief=1 >"$log" 2>&1 || status=1
+  GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard UBSAN_OPTIONS=$UBSAN_OPTIONS:halt_on_error=1 \
+    "$tests" --gtest_brief=1 >"$log" 2>&1 || status=1
   cat "$log"
   return "$status"
 }
@@ -130,8 +135,7 @@ run_fuzzer() {
   local dir=$1 corpus=$2 name
   name=$(basename "$corpus")
   mkdir -p "$TMPDIR/fuzz/$name"
-  ASAN_OPTIONS=detect_container_overflow=0 UBSAN_OPTIONS=print_stacktrace=1 \
-    "$dir/tests/fuzz/${name}_fuzzer" -max_total_time="${REWIND_FUZZ_SECONDS:-15}" -timeout=120 -max_len=2048 \
+  "$dir/tests/fuzz/${name}_fuzzer" -max_total_time="${REWIND_FUZZ_SECONDS:-60}" -timeout=120 -max_len=2048 \
     -artifact_prefix="$TMPDIR/fuzz/$name-" "$TMPDIR/fuzz/$name" "$corpus" >"$TMPDIR/fuzz/$name.log" 2>&1 || {
     tail -n 40 "$TMPDIR/fuzz/$name.log"
     return 1
@@ -150,8 +154,8 @@ ctest --test-dir "$build_dir" --output-on-failure -j "$cores" "$@" </dev/null 2>
   failed+=("tests")
 grep -qE 'tests passed, .* out of [1-9]' "$ctest_log" || failed+=("tests: none ran")
 
-if [[ $with_tsan ]]; then
-  step "Reports of ThreadSanitizer" check_reports
+if [[ $sanitizer ]]; then
+  step "Reports of $sanitizer" check_reports
 elif (($# == 0)); then
   step "Scripts" check_scripts
   step "Format" check_format
