@@ -472,6 +472,7 @@ class ConsistentMarkTest(Case):
 
 class DatabasesTest(Case):
     """The README's recipes."""
+    patience = 180  # making a database takes a while
 
     def server_volume(self, suffix="v"):
         return self.volume(suffix, "-o", f"uid={images.SERVER_USER}", "-o", f"gid={images.SERVER_USER}", "-o", "mode=0700")
