@@ -123,7 +123,7 @@ TEST(EngineApiTest, ACommandsOutputIsPutTogetherFromFrames) {
 }
 
 TEST(EngineApiTest, NamesOfContainersAreTheirOwn) {
-  int asked = 0;
+  std::atomic<int> asked = 0;
   const StrangeEngine engine([&](const std::string& line) -> std::string {
     EXPECT_EQ(line, "GET /containers/json?all=1 HTTP/1.1");
     ++asked;
@@ -135,7 +135,7 @@ TEST(EngineApiTest, NamesOfContainersAreTheirOwn) {
   EXPECT_EQ(names.Find("2"), "web");
   EXPECT_EQ(names.Find("3"), std::nullopt);
   EXPECT_EQ(names.Find("9"), std::nullopt);
-  EXPECT_EQ(asked, 1) << "once for all of them";
+  EXPECT_EQ(asked.load(), 1) << "once for all of them";
 }
 
 TEST(EngineApiTest, WithoutAnEngineThereAreNoNames) {
