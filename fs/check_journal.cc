@@ -6,6 +6,7 @@
 
 #include "fs/erased_frame.h"
 #include "fs/flipped_bit.h"
+#include "fs/moved_data.h"
 #include "metadata/coding.h"
 #include "metadata/refused.h"
 
@@ -50,7 +51,9 @@ bool JournalCheck::CheckSegment(uint32_t number) {
   ++context_->report->segments;
   const bool moved = number >= kFirstMovedSegment;
   // Just begun, or that is where a crash found it.
-  if (moved && HasZeroHeader(context_->store.files, path)) return true;
+  if (moved && !MayBeReferredTo(context_->store.index, timeline_.id, number) &&
+      HasZeroHeader(context_->store.files, path))
+    return true;
   SegmentHeader header;
   if (!CheckHeader(number, file.get(), &header)) return true;
   const uint64_t end = number == timeline_.end.segment ? timeline_.end.offset : file->Size();
@@ -92,11 +95,28 @@ bool JournalCheck::CheckHeader(uint32_t number, File* file, SegmentHeader* heade
     *header = *decoded;
     return true;
   }
-  // Its name says which segment it is, and each record says of which use of it.
-  const std::string_view first = window_.Fetch(file, kSegmentHeaderBytes, kRecordHeaderBytes);
-  *header = {timeline_.id, number,
-             first.size() < kRecordHeaderBytes ? 0 : GetFixed<uint64_t>(first.data() + 24)};
-  const bool known = RecordAt(file, kSegmentHeaderBytes, header->generation).has_value();
+  if (decoded) {
+    // Nothing of it is damaged, it is in the wrong place. Given another header, its data would be
+    // taken for those that belong here: checksums do not say whose they are.
+    AddHurt(HurtKind::kSegment, number, 0,
+            "segment " + std::to_string(decoded->number) + " of timeline " +
+                std::to_string(decoded->timeline) + " is in the place of another",
+            false);
+    return false;
+  }
+  // Its name says which segment it is, and each record says of which use of it. The first ones may
+  // be damaged, too.
+  *header = {timeline_.id, number, 0};
+  bool known = false;
+  for (uint64_t offset = kSegmentHeaderBytes; !known; offset += kRecordAlignment) {
+    const std::string_view bytes = window_.Fetch(file, offset, kRecordHeaderBytes);
+    if (bytes.size() < kRecordHeaderBytes) break;
+    header->generation = GetFixed<uint64_t>(bytes.data() + 24);
+    const auto record = offset == kSegmentHeaderBytes
+                            ? RecordAt(file, offset, header->generation)
+                            : window_.RecordAt(file, offset, header->generation);
+    known = record && record->instant.ns >= header->generation;
+  }
   bool repaired = false;
   if (known && context_->options.repair) {
     const std::string bytes = header->Encode();

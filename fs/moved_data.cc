@@ -3,9 +3,19 @@
 #include <algorithm>
 
 #include "fs/segment.h"
+#include "metadata/keys.h"
 #include "metadata/refused.h"
 
 namespace rw {
+
+bool MayBeReferredTo(Index* index, TimelineId timeline, uint32_t segment) {
+  try {
+    return segment <= index->FindSettled(timeline) ||
+           index->Get(HeldKey(timeline, segment)).has_value();
+  } catch (const Refused&) {
+    return true;  // what would tell is damaged
+  }
+}
 
 std::shared_ptr<Journal> MovedData::JournalOf(TimelineId timeline) {
   const std::lock_guard lock(mutex_);

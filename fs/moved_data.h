@@ -20,6 +20,10 @@
 
 namespace rw {
 
+// Whether the index may know of something in a segment of moved data. If not, the segment is what
+// is left of a run that a crash has ended.
+bool MayBeReferredTo(Index* index, TimelineId timeline, uint32_t segment);
+
 class MovedData {
  public:
   // `context` must outlive this; its index may come later.

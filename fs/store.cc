@@ -103,12 +103,14 @@ void StoreImpl::RemoveLeftovers() {
   EndUnfinished(&change);
   for (const TimelineId id : CommitAndDrop(std::move(change))) dropped.push_back(id);
   for (const TimelineId id : dropped) DeleteTimelineData(id);
-  // Segments that data were going to be moved to.
+  // Segments that data were going to be moved to. One that something refers to has lost its header
+  // to damage: the rest of it is not the disk's to take, nor ours.
   for (const auto& [id, record] : catalog_->timelines()) {
     const auto directory = segments_->TimelineDirectory(id);
     for (const uint32_t number : ListMovedSegments(files_, directory)) {
       const auto path = directory / SegmentFileName(number);
-      if (HasZeroHeader(files_, path)) files_->Remove(path);
+      if (!MayBeReferredTo(index_.get(), id, number) && HasZeroHeader(files_, path))
+        files_->Remove(path);
     }
   }
   // Timelines that were being made when the process ended.

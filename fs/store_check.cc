@@ -95,8 +95,55 @@ std::vector<CheckedTimeline> StoreImpl::ChooseTimelines(const CheckOptions& opti
   return timelines;
 }
 
+// Corrects what can be of a journal that did not recover; what cannot be is told by that. False: it
+// was ended early.
+bool StoreImpl::RepairJournal(TimelineId id, const CheckOptions& options, CheckReport* report) {
+  CheckReport found;
+  CheckContext context(context_, options, &found, clock_.last());
+  CheckedTimeline timeline;
+  timeline.id = id;
+  const auto segments = ListSegments(files_, segments_->TimelineDirectory(id));
+  timeline.end = {segments.empty() ? 0 : segments.back(), UINT32_MAX};
+  const bool go_on = JournalCheck(&context, timeline).Run();
+  for (Hurt& hurt : found.hurts) {
+    if (!hurt.repaired) continue;
+    spdlog::warn("{} (repaired)", hurt.what);
+    report->hurts.push_back(std::move(hurt));
+  }
+  return go_on;
+}
+
+// Volumes that were refused because their journals did not recover can be used afterwards, if what
+// was damaged could be corrected.
+bool StoreImpl::RepairBroken(const CheckOptions& options, CheckReport* report) {
+  std::map<TimelineId, std::string> broken;
+  {
+    const std::lock_guard lock(catalog_mutex_);
+    broken = broken_;
+  }
+  for (const auto& [id, why] : broken) {
+    if (!RepairJournal(id, options, report)) return false;
+    const std::lock_guard lock(catalog_mutex_);
+    const auto record = catalog_->timelines().find(id);
+    if (record == catalog_->timelines().end()) continue;
+    try {
+      CheckIsNotLost(record->second);
+      const Timeline recovered(context_, record->second, catalog_->Chain(id, kInstantMax), false);
+      broken_.erase(id);
+      spdlog::warn("timeline {} has recovered", id);
+    } catch (const Refused& refused) {
+      broken_[id] = refused.what();
+    }
+  }
+  return true;
+}
+
 CheckReport StoreImpl::Check(const CheckOptions& options) {
   CheckReport report;
+  if (options.repair && !RepairBroken(options, &report)) {
+    report.complete = false;
+    return report;
+  }
   const Instant until = clock_.Next();
   const std::vector<CheckedTimeline> timelines = ChooseTimelines(options, until, &report);
   CheckContext context(context_, options, &report, until);

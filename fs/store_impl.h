@@ -103,6 +103,8 @@ class StoreImpl : public Store {
   void RecoverTimelines(bool clean);
   // --- store_rebuild.cc ---
   std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
+  void OpenCatalog(bool clean);
+  void BeginCatalogAnew();
   void RebuildIndex(const std::string& why);
   void FillIndex(IndexSalvage* salvage);
   void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
@@ -122,6 +124,8 @@ class StoreImpl : public Store {
   std::vector<CheckedTimeline> ChooseTimelines(const CheckOptions& options, Instant until,
                                                CheckReport* report);
   void CheckTotals(const std::vector<CheckedTimeline>& timelines, CheckContext* context);
+  bool RepairJournal(TimelineId id, const CheckOptions& options, CheckReport* report);
+  bool RepairBroken(const CheckOptions& options, CheckReport* report);
   void CheckIsNotLost(const TimelineRecord& record);
   void SawDamage(const std::string& what);
   // An index that has not come so far has lost something.

@@ -43,6 +43,19 @@ void Touch(const stdfs::path& path, const std::string& text) {
   files->SyncDirectory(path.parent_path());
 }
 
+// A store without an index and a catalog is new; journals in it would be taken for what is left of
+// volumes that were never made, and removed.
+void NeedNoVolumes(FileLayer* files, const stdfs::path& journals) {
+  const std::string control = std::to_string(kControlTimeline);
+  for (const std::string& name : files->List(journals)) {
+    if (name == control || ListSegments(files, journals / name).empty()) continue;
+    throw Refused(EIO, "the catalog is lost: neither its journal, " +
+                           (journals / control).string() +
+                           ", nor an index is there, but journals of volumes are; nothing was "
+                           "changed");
+  }
+}
+
 // Names of a head are kept apart from those with history: if some of these are lost, so are they.
 std::pair<std::string, std::string> LostHeadNames(std::string from, std::string to) {
   constexpr size_t kCookieEnd = 1 + 4 + 8 + 8;
@@ -77,6 +90,53 @@ void StoreImpl::SawDamage(const std::string& what) {
   }
 }
 
+// Nobody can ask for a repair of the catalog's journal before it is read, and all volumes depend on
+// it. An index that was closed in order knows as well what is in the catalog.
+void StoreImpl::OpenCatalog(bool clean) {
+  const auto open = [&] {
+    catalog_ = std::make_unique<CatalogStore>(context_, clean);
+    catalog_for_sync_ = catalog_.get();
+  };
+  try {
+    open();
+  } catch (const IndexDamaged&) {
+    throw;
+  } catch (const Refused& refused) {
+    if (refused.error() != EIO) throw;
+    spdlog::error("the catalog: {}", refused.what());
+    CheckOptions options;
+    options.repair = true;
+    CheckReport report;
+    RepairJournal(kControlTimeline, options, &report);
+    if (report.hurts.empty() && !clean) throw;
+    try {
+      open();
+    } catch (const IndexDamaged&) {
+      throw;
+    } catch (const Refused& again) {
+      if (again.error() != EIO || !clean) throw;
+      BeginCatalogAnew();
+    }
+  }
+}
+
+// From what the index knows.
+void StoreImpl::BeginCatalogAnew() {
+  const stdfs::path directory = segments_->TimelineDirectory(kControlTimeline);
+  const stdfs::path aside = root_ / ("catalog.damaged-" + std::to_string(clock_.Next().ns));
+  if (Exists(directory)) stdfs::rename(directory, aside);
+  segments_->Forget(kControlTimeline);
+  index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
+  catalog_ = std::make_unique<CatalogStore>(context_, true);
+  catalog_for_sync_ = catalog_.get();
+  catalog_->Rewrite();
+  index_->Flush();
+  spdlog::warn(
+      "the catalog's journal was written anew from the index; the damaged one was set aside as {} "
+      "and is not needed any more",
+      aside.string());
+}
+
 bool StoreImpl::OpenIndex(const ClockFile::State& state) {
   const bool new_store =
       ListSegments(files_, segments_->TimelineDirectory(kControlTimeline)).empty();
@@ -88,13 +148,15 @@ bool StoreImpl::OpenIndex(const ClockFile::State& state) {
       throw IndexDamaged("damage was met: " +
                          std::string(std::istreambuf_iterator<char>(mark), {}));
     }
-    if (!new_store && !Exists(root_ / kIndex / "CURRENT")) throw IndexDamaged("it is not there");
+    if (!Exists(root_ / kIndex / "CURRENT")) {
+      if (!new_store) throw IndexDamaged("it is not there");
+      NeedNoVolumes(files_, root_ / "journal");
+    }
     index_ = OpenIndexIn(root_ / kIndex);
     if (index_->LastSequence() < state.index_sequence)
       throw IndexDamaged("what it got last is not in it");
     const bool clean = state.clean && state.index_sequence == index_->LastSequence();
-    catalog_ = std::make_unique<CatalogStore>(context_, clean);
-    catalog_for_sync_ = catalog_.get();
+    OpenCatalog(clean);
     return clean;
   } catch (const IndexDamaged& damaged) {
     RebuildIndex(damaged.what());
@@ -136,14 +198,14 @@ void StoreImpl::RebuildIndex(const std::string& why) {
   stdfs::remove(root_ / kIndex / kComplete, ignored);
   index_damaged_ = false;
   index_ = OpenIndexIn(root_ / kIndex);
-  catalog_ = std::make_unique<CatalogStore>(context_, false);
-  catalog_for_sync_ = catalog_.get();
+  OpenCatalog(false);
 }
 
 void StoreImpl::FillIndex(IndexSalvage* salvage) {
   // The control journal always says everything.
-  catalog_ = std::make_unique<CatalogStore>(context_, false);
-  catalog_for_sync_ = catalog_.get();
+  if (ListSegments(files_, segments_->TimelineDirectory(kControlTimeline)).empty())
+    NeedNoVolumes(files_, root_ / "journal");
+  OpenCatalog(false);
   for (const auto& [id, record] : catalog_->timelines()) {
     if (record.dropped || record.absorbed_by) continue;
     try {

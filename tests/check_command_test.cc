@@ -136,6 +136,86 @@ TEST_F(CheckCommandTest, ASegmentsHeaderIsWrittenAgain) {
   EXPECT_TRUE(Read(mounted / "dir/file") == std::string(kFileBytes, 'Q'));
 }
 
+// Their checksums say where in a segment data lie, and not in whose.
+TEST_F(CheckCommandTest, ARepairTakesNoSegmentForAnother) {
+  for (const char* name : {"v", "w"})
+    Done({"umount", MakeVolume(name, name == std::string("v") ? 'V' : 'W')});
+  daemon_.Stop();
+  const stdfs::path first = FindData('V').first, second = FindData('W').first;
+  const auto exchange = [&] {
+    stdfs::rename(first, daemon_.directory() / "segment");
+    stdfs::rename(second, first);
+    stdfs::rename(daemon_.directory() / "segment", second);
+  };
+  exchange();
+  daemon_.Restart();
+  EXPECT_EQ(Check({"--repair"}, kCheckHurt)["hurt"][0]["repaired"], false);
+  EXPECT_EQ(Check({"--repair"}, kCheckHurt)["hurt"][0]["kind"], "segment");
+  daemon_.Stop();
+  exchange();
+  daemon_.Restart();
+  Check({}, kCheckSound);
+  for (const char* name : {"v", "w"}) {
+    const stdfs::path mounted = MakeDirectory("mounted " + std::string(name));
+    Done({"mount", name, mounted});
+    EXPECT_TRUE(Read(mounted / "dir/file") ==
+                std::string(kFileBytes, name == std::string("v") ? 'V' : 'W'));
+  }
+}
+
+TEST_F(CheckCommandTest, AJournalThatDidNotRecoverIsRepaired) {
+  MakeVolume("v", 'Q');
+  const auto [segment, position] = FindData('Q');
+  for (const uint64_t damaged : {uint64_t{30}, position + 5000}) {  // its header, data
+    SCOPED_TRACE(damaged);
+    Done({"mark", "v", "m" + std::to_string(damaged)});  // which syncs what was written
+    daemon_.Kill();
+    Flip(segment, damaged);
+    daemon_.Restart();
+    const stdfs::path mounted = MakeDirectory("again " + std::to_string(damaged));
+    EXPECT_EQ(Rewind({"mount", "v", mounted}).exit_code, kExitRefused);
+    EXPECT_FALSE(Check({"v"}, kCheckHurt)["sound"]);
+    EXPECT_TRUE(Check({"v", "--repair"}, kCheckSound)["hurt"][0]["repaired"]);
+    Check({}, kCheckSound);
+    Done({"mount", "v", mounted});
+    EXPECT_TRUE(Read(mounted / "dir/file") == std::string(kFileBytes, 'Q'));
+    std::ofstream(mounted / ("new" + std::to_string(damaged))) << "n";
+  }
+}
+
+TEST_F(CheckCommandTest, AllVolumesAreThereWhenTheCatalogsJournalIsDamaged) {
+  const auto expect_all = [&](const std::string& when) {
+    SCOPED_TRACE(when);
+    daemon_.Restart();
+    EXPECT_THAT(Done({"ls"}), HasSubstr("other"));
+    Check({}, kCheckSound);
+    const stdfs::path mounted = MakeDirectory("mounted " + when);
+    Done({"mount", "v", mounted});
+    EXPECT_TRUE(Read(mounted / "dir/file") == std::string(kFileBytes, 'Q'));
+    Done({"umount", mounted});
+    daemon_.Stop();
+  };
+  Done({"create", "other"});
+  Done({"umount", MakeVolume("v", 'Q')});
+  const stdfs::path control = daemon_.root() / "journal/0/0000000001.seg";
+  daemon_.Kill();  // what was done last is in the journal alone
+  Flip(control, 30);
+  expect_all("after a flipped bit in the header, not closed in order");
+  Flip(control, 30);
+  expect_all("after a flipped bit in the header");
+  stdfs::resize_file(control, 64);
+  expect_all("without records");
+  stdfs::remove(control);
+  expect_all("without a file");
+  stdfs::remove_all(daemon_.root() / "index");
+  expect_all("and then without an index");
+  // Without either, nobody knows what there was, and nothing more is taken away.
+  stdfs::remove_all(daemon_.root() / "index");
+  stdfs::remove_all(daemon_.root() / "journal/0");
+  EXPECT_THROW(daemon_.Restart(), std::runtime_error);
+  EXPECT_TRUE(stdfs::exists(daemon_.root() / "journal/1/0000000001.seg"));
+}
+
 TEST_F(CheckCommandTest, ADamagedIndexIsMadeAgainWhileTheVolumeIsUsed) {
   Done({"umount", MakeVolume("other", 'O')});
   Done({"umount", MakeVolume("v", 'Q')});

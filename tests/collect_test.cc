@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <fstream>
 #include <map>
 #include <set>
 #include <thread>
@@ -171,6 +172,42 @@ TEST_F(CollectTest, ASegmentThatWasHalfEmptiedIsEmptiedAndNotFreed) {
     if (HasFailure()) return;
   }
   EXPECT_GE(interrupted, 2);
+}
+
+// Goal: damage to the beginning of a segment with moved data costs what lay there, and not the
+// segment, which the next start would take for one that was never begun.
+TEST_F(CollectTest, ASegmentThatLostItsHeaderIsNotRemoved) {
+  const auto [source, other, copy, noise] = BeginWithThreeFiles();
+  store_->Collect();
+  const auto path = temp_.path() / "root/journal/1" / SegmentFileName(kFirstMovedSegment);
+  ASSERT_TRUE(std::filesystem::exists(path));
+  Open();
+  OpenVolume("v");
+  ExpectContents("before");
+  volumes_.clear();
+  store_.reset();
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  std::string block(512, '\0');
+  file.read(block.data(), 512);
+  file.seekp(0).write(std::string(512, '\0').data(), 512).flush();
+  Open();
+  Open();
+  ASSERT_TRUE(std::filesystem::exists(path));
+  CheckOptions repair;
+  repair.repair = true;
+  EXPECT_FALSE(store_->Check(repair).sound());
+  // The rest of it can be read again.
+  OpenVolume("v");
+  std::string found(2 * kPiece, '\0');
+  EXPECT_EQ(volumes_["v"]->Read(other, kPiece, found), found.size());
+  EXPECT_TRUE(found == contents_["v"][other].substr(kPiece, 2 * kPiece));
+  volumes_.clear();
+  store_.reset();
+  file.seekp(0).write(block.data(), 512).flush();
+  Open();
+  OpenVolume("v");
+  ExpectContents("once it is back");
+  EXPECT_TRUE(store_->Check({}).sound());
 }
 
 // Goal: a segment is not free while something within the range refers to it alone. Method: as
