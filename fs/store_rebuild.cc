@@ -58,13 +58,15 @@ void NeedNoVolumes(FileLayer* files, const stdfs::path& journals) {
 
 // Names of a head are kept apart from those with history: if some of these are lost, so are they.
 std::pair<std::string, std::string> LostHeadNames(std::string from, std::string to) {
-  constexpr size_t kCookieEnd = 1 + 4 + 8 + 8;
+  constexpr size_t kTimelineEnd = 1 + 4;
+  constexpr size_t kCookieEnd = kTimelineEnd + 8 + 8;
   for (std::string* key : {&from, &to}) {
     key->resize(std::min(key->size(), kCookieEnd));
     if (key->front() == static_cast<char>(KeyType::kName))
       key->front() = static_cast<char>(KeyType::kHeadName);
   }
-  return {from, AfterPrefix(to)};
+  // Where all that follows is lost, it ends with the timeline: the next one's are not concerned.
+  return {from, to.size() > kTimelineEnd ? AfterPrefix(to) : to};
 }
 
 }  // namespace
@@ -251,8 +253,12 @@ void StoreImpl::SalvageTimeline(IndexSalvage* salvage, TimelineId id) {
   for (const auto& [from, to] : lost) {
     index_->MarkLost(from, to);
     if (from.front() != static_cast<char>(KeyType::kName)) continue;
+    // What is kept of the head apart may be readable where the rest is not. Files that another
+    // list names may hold what was deleted.
     const auto [head_from, head_to] = LostHeadNames(from, to);
-    index_->MarkLost(head_from, head_to);
+    IndexSalvage::Ranges heads = {{head_from, head_to}};
+    if (!salvage->relisted()) heads = salvage->Copy(head_from, head_to, index_.get());
+    for (const auto& [first, last] : heads) index_->MarkLost(first, last);
   }
   if (!lost.empty()) {
     spdlog::error(

@@ -105,14 +105,18 @@ std::unique_ptr<IndexSalvage> IndexSalvage::Open(const stdfs::path& path,
 }
 
 IndexSalvage::Ranges IndexSalvage::Copy(const std::string& prefix, Index* to) {
+  return Copy(prefix, AfterPrefix(prefix), to);
+}
+
+IndexSalvage::Ranges IndexSalvage::Copy(const std::string& from, const std::string& end,
+                                        Index* to) {
   Ranges lost;
-  const std::string end = AfterPrefix(prefix);
   const rocksdb::Slice end_slice(end);
   rocksdb::ReadOptions options;
   options.iterate_upper_bound = &end_slice;
   options.fill_cache = false;
   Index::Entries entries;
-  std::string at = prefix;
+  std::string at = from;
   while (at < end) {
     const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(options));
     for (iterator->Seek(at); iterator->Valid(); iterator->Next()) {

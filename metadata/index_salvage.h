@@ -35,6 +35,7 @@ class IndexSalvage {
   // Copies what has the prefix, and returns the ranges [from, to) that cannot be read.
   using Ranges = std::vector<std::pair<std::string, std::string>>;
   Ranges Copy(const std::string& prefix, Index* to);
+  Ranges Copy(const std::string& from, const std::string& end, Index* to);
 
  private:
   IndexSalvage();
