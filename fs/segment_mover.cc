@@ -79,8 +79,7 @@ bool SegmentMover::RefersToVictim(std::string_view version, TimelineId own) {
 bool SegmentMover::Run(const std::function<bool()>& go_on,
                        const std::function<void(uint64_t)>& copied) {
   const bool complete = MoveAll(go_on, copied);
-  Flush();                            // also of a run that ends early: else it was copied in vain
-  if (complete) moved_data_->Sync();  // the only copies soon
+  Flush();  // also of a run that ends early: else it was copied in vain
   return complete;
 }
 
@@ -205,6 +204,9 @@ void SegmentMover::Put(const MoveWatch::ChunkKey& key, const ChunkVersion& versi
 // found is noted.
 void SegmentMover::Flush() {
   if (batch_.empty()) return;
+  // Before anybody finds them there: a head may write the new places down in its journal, and have
+  // that synced, at once. Soon they are the only copies, too.
+  moved_data_->Sync();
   context_.index->Rewrite(batch_);
   for (const auto& volume : open_volumes_()) {
     for (const auto& [ino, chunk] : batch_chunks_) volume->ForgetChunk(ino, chunk);

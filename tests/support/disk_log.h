@@ -60,6 +60,8 @@ class DiskLog {
 
   // Syncs of which this is true come back without having done anything. Set before use.
   std::function<bool(const DiskEvent&)> lose;
+  // Called before anything is written through the layer under the journals.
+  std::function<void(const std::string& path)> before_write;
 
   size_t size() const;
   const DiskImage& base() const { return base_; }
@@ -101,6 +103,9 @@ class RecordedFile {
   // Does the change and records it, at one moment for everybody else.
   void Change(DiskEvent event, const std::function<void()>& change);
   void Sync();
+  void TellOfWrite() const {
+    if (log_ != nullptr && log_->before_write) log_->before_write(path_);
+  }
 
  private:
   DiskLog* log_;

@@ -12,6 +12,7 @@ class RecordingFile : public File {
       : recorded_(std::move(recorded)), file_(std::move(file)) {}
 
   void WriteAt(std::span<const iovec> parts, uint64_t offset) override {
+    recorded_.TellOfWrite();
     std::string data;
     for (const iovec& part : parts) data.append(static_cast<char*>(part.iov_base), part.iov_len);
     recorded_.Change({.kind = Kind::kWrite, .offset = offset, .data = std::move(data)},
