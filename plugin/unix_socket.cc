@@ -1,5 +1,7 @@
 #include "plugin/unix_socket.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -46,6 +48,26 @@ void RemoveStale(const std::filesystem::path& path) {
   unlink(path.c_str());
 }
 
+// Held by who makes a socket in the directory, for that moment: what two look at as stale, one may
+// have made anew before the other removes it.
+class Turn {
+ public:
+  explicit Turn(const std::filesystem::path& directory)
+      : fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0 || flock(fd_, LOCK_EX) != 0) {
+      const int error = errno;
+      if (fd_ >= 0) close(fd_);
+      Refuse(error, directory, std::strerror(error));
+    }
+  }
+  ~Turn() { close(fd_); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  int fd_;
+};
+
 }  // namespace
 
 int ListenOn(const std::filesystem::path& path) {
@@ -58,6 +80,7 @@ int ListenOn(const std::filesystem::path& path) {
   std::filesystem::create_directories(directory, ignored);
   // Who can rename in it could listen in the daemon's place.
   CheckTrustedDirectory(directory, "the socket");
+  const Turn turn(directory);
   RemoveStale(path);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) Refuse(errno, path, std::strerror(errno));

@@ -418,5 +418,32 @@ TEST(UnixSocketTest, OnlyAStaleSocketIsReplaced) {
   EXPECT_THROW(ListenOn(directory.path() / std::string(108, 'x')), Refused);
 }
 
+TEST(UnixSocketTest, OfManyAtOnceOneListensAndIsReached) {
+  constexpr int kRounds = 100, kAtOnce = 4;
+  testing::TempDir directory;
+  const stdfs::path socket = directory.path() / "s";
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<std::future<int>> all;
+    for (int i = 0; i < kAtOnce; ++i) {
+      all.push_back(std::async(std::launch::async, [&] {
+        try {
+          return ListenOn(socket);
+        } catch (const Refused&) {
+          return -1;
+        }
+      }));
+    }
+    std::vector<int> listening;
+    for (auto& one : all) {
+      if (const int fd = one.get(); fd >= 0) listening.push_back(fd);
+    }
+    ASSERT_EQ(listening.size(), 1u) << "round " << round;
+    const int reached = ConnectTo(socket);
+    ASSERT_GE(reached, 0) << "round " << round;
+    close(reached);
+    close(listening.front());  // the file stays, stale
+  }
+}
+
 }  // namespace
 }  // namespace rw
