@@ -12,6 +12,8 @@ namespace rw {
 
 namespace {
 
+constexpr uint64_t kNeededToOpen = 256 << 10;
+
 uint64_t SystemClock() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                    std::chrono::system_clock::now().time_since_epoch())
@@ -48,6 +50,16 @@ void StoreImpl::Recover() {
               }};
   files_->SyncDirectory(root_);
   moved_data_ = std::make_unique<MovedData>(&context_);
+  // RocksDB writes a new list of its files when it is opened, and may end the process if it cannot.
+  if (FreeBytes() < kNeededToOpen) {
+    ballast_.Drop();
+    pool_->Limit(0);
+  }
+  if (FreeBytes() < kNeededToOpen) {
+    throw Refused(ENOSPC, "the disk of " + root_.string() +
+                              " is full: to open it, 256 KiB have to be free; remove what is not "
+                              "rewind's from that disk");
+  }
   const bool clean = OpenIndex(state);
   files_->SyncDirectory(root_);  // an index that nobody finds again is lost
   RecoverTimelines(clean);

@@ -90,8 +90,9 @@ class FullDiskTest : public ::testing::Test {
   uint64_t FreeBytes() const { return std::filesystem::space(disk_.path()).available; }
 
   // Takes all but `left` of what the disk has.
-  void FillDisk(uint64_t left) {
-    const int fd = open((disk_.path() / "foreign").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  void FillDisk(uint64_t left, const char* name = "foreign") {
+    const int fd =
+        open((disk_.path() / name).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
     ASSERT_GE(fd, 0);
     const uint64_t available = FreeBytes();
     if (available > left) {
@@ -188,6 +189,30 @@ TEST_F(FullDiskTest, NothingIsLostWhenOthersFillTheDisk) {
   std::string data(4096, '#');
   view->Read(view->Lookup(kRootIno, "file")->ino, 0, data);
   EXPECT_EQ(data, std::string(data.size(), 'a'));
+}
+
+TEST_F(FullDiskTest, IsOpenedWithWhatIsKeptForItOrSaysWhyNot) {
+  ASSERT_EQ(Overwrite('a'), 0);
+  mounted_.reset();
+  store_.reset();
+  FillDisk(0);
+  Open();
+  mounted_.emplace(*store_, "volume");
+  ExpectContents();
+  mounted_.reset();
+  store_.reset();
+  std::filesystem::remove(disk_.path() / "root" / "ballast");
+  FillDisk(0, "more");
+  try {
+    Open();
+    ADD_FAILURE() << "opened without room";
+  } catch (const Refused& refused) {
+    EXPECT_EQ(refused.error(), ENOSPC) << refused.what();
+  }
+  std::filesystem::remove(disk_.path() / "more");
+  Open();
+  mounted_.emplace(*store_, "volume");
+  ExpectContents();
 }
 
 }  // namespace
