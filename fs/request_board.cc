@@ -37,6 +37,12 @@ void RequestBoard::Slot::Begin(JournalPosition end) {
 }
 
 void RequestBoard::Slot::Answer(const void* header) {
+  fuse_in_header asked;
+  fuse_out_header answered;
+  std::memcpy(&asked, request.data(), sizeof(asked));
+  std::memcpy(&answered, header, sizeof(answered));
+  // Else it is libfuse's, of an interrupt that it did not know what to do with.
+  if (answered.unique != asked.unique) return;
   std::memcpy(answer.data(), header, answer.size());
   stage.store(kAnswering, std::memory_order_release);
 }

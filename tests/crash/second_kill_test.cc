@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -152,6 +153,22 @@ class SecondKillTest : public ::testing::Test {
     ASSERT_GT(read(device(), slot.request.data(), slot.request.size()), 0);
   }
 
+  // As one that was received when its request had just been answered: libfuse tells the kernel with
+  // the next request that it does not know what it is of.
+  void LeaveALateInterruptOnTheBoard() {
+    struct {
+      fuse_in_header header;
+      fuse_interrupt_in body;
+    } interrupt{};
+    constexpr uint64_t kNeverUsed = uint64_t{1} << 40;
+    interrupt.header.len = sizeof(interrupt);
+    interrupt.header.opcode = FUSE_INTERRUPT;
+    interrupt.header.unique = kNeverUsed | 1;
+    interrupt.body.unique = kNeverUsed;
+    RequestBoard board(dup(this->board()));
+    std::memcpy(board.Prepare(3).request.data(), &interrupt, sizeof(interrupt));
+  }
+
   void GoOn(Child& daemon, const std::string& task) {
     daemon.Send(task);
     daemon.Send(resends_ ? "" : kWithoutResend);
@@ -212,6 +229,14 @@ TEST_F(SecondKillTest, ARequestThatDidNotReachTheBoardIsDoneOnce) {
 }
 
 TEST_F(SecondKillTest, ARequestThatNobodyReceivedIsDoneOnce) {
+  Ask();
+  ADaemonDoesItAndIsKilled();
+  TheNextAnswers();
+}
+
+TEST_F(SecondKillTest, WhatIsSaidOfAnInterruptIsNotTakenForTheAnswerOfARequest) {
+  resends_ = false;
+  LeaveALateInterruptOnTheBoard();
   Ask();
   ADaemonDoesItAndIsKilled();
   TheNextAnswers();
