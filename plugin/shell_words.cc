@@ -17,6 +17,14 @@ bool IsPlain(char byte) {
          kPlain.find(byte) != std::string_view::npos;
 }
 
+// A byte of what is between quotes, as it means itself there.
+std::string Quotable(char byte, char quote) {
+  if (quote == '\'') return byte == quote ? R"('\'')" : std::string(1, byte);
+  if (byte == '!') return R"("\!")";  // else history; no backslash between quotes would go away
+  const bool is_plain = std::string_view("\"\\$`").find(byte) == std::string_view::npos;
+  return is_plain ? std::string(1, byte) : std::string{'\\', byte};
+}
+
 // Reads a line byte by byte.
 class Splitter {
  public:
@@ -83,9 +91,12 @@ ShellWords SplitShellLine(std::string_view line) {
 
 std::string CompletedWord(const ShellWords& line, std::string_view word) {
   std::string completed(word.substr(std::min(line.kept, word.size())));
-  if (line.open_quote != 0) return completed;
   std::string escaped;
   for (size_t i = 0; i < completed.size(); ++i) {
+    if (line.open_quote != 0) {
+      escaped += Quotable(completed[i], line.open_quote);
+      continue;
+    }
     // A tilde in front means a home directory.
     if (!IsPlain(completed[i]) || (i == 0 && completed[i] == '~')) escaped += '\\';
     escaped += completed[i];

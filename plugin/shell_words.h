@@ -17,7 +17,8 @@ struct ShellWords {
 
 ShellWords SplitShellLine(std::string_view line);
 
-// What to give bash for `word`, of which ShellWords::kept is kept.
+// What to give bash for `word`, of which ShellWords::kept is kept; between quotes, too, nothing of
+// it means anything to the shell.
 std::string CompletedWord(const ShellWords& line, std::string_view word);
 
 }  // namespace rw

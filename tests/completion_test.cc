@@ -207,6 +207,10 @@ TEST(ShellWordsTest, AreTheShells) {
   EXPECT_EQ(SplitShellLine("a --at=x:y").kept, std::strlen("--at=x:"));
   EXPECT_EQ(SplitShellLine("a k='x").kept, std::strlen("k="));
   EXPECT_EQ(CompletedWord(SplitShellLine("a "), "~x$y"), R"(\~x\$y)");
+  // Names may be anything, and nothing of them is to be run.
+  EXPECT_EQ(CompletedWord(SplitShellLine("a \""), R"(x"$(id)`id`\'!)"),
+            R"(x\"\$(id)\`id\`\\'"\!")");
+  EXPECT_EQ(CompletedWord(SplitShellLine("a '"), R"(x"$(id)`id`\'!)"), R"(x"$(id)`id`\'\''!)");
 }
 
 // Without a daemon, or with one that does not answer, nothing is said.

@@ -18,13 +18,14 @@ NOTING = """#!/bin/sh
 printf '%s\\0' "$@" >"$NOTES"
 """
 READY = "completion-is-ready"
+HOSTILE = "x$(exit)`exit`'\"!y"  # would end the shell, were it not quoted
 
 
 class CompletionTest(ProgramTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for name in ("shop", "two words", "depot"):
+        for name in ("shop", "two words", "depot", HOSTILE):
             cls.daemon.create(name)
         cls.daemon.rewind("mark", "shop", "before:noon")
         cls.daemon.rewind("mark", "shop", "after")
@@ -84,6 +85,9 @@ class CompletionTest(ProgramTest):
                 ("colle\t", ["collect"]),
                 ("log sh\t --js\t", ["log", "shop", "--json"]),
                 ("rm two\t", ["rm", "two words"]),
+                ("rm x\t", ["rm", HOSTILE]),
+                ("rm \"x\t", ["rm", HOSTILE]),
+                ("rm 'x\t", ["rm", HOSTILE]),
                 ("rollback shop --at bef\t", ["rollback", "shop", "--at", "before:noon"]),
                 ("rollback shop --at before:n\t", ["rollback", "shop", "--at", "before:noon"]),
                 ("rollback shop --at=aft\t", ["rollback", "shop", "--at=after"]),
