@@ -218,9 +218,9 @@ class StoreImpl::Forgetting {
   bool IsOurs(TimelineId timeline, const WalkedRecord& record) const {
     const Mutations mutations =
         RecordBody::Decode(record.body, record.header.instant, timeline).mutations;
-    if (record.header.type == RecordType::kMoved) {
-      return mutations.owner && inodes_.contains({mutations.owner->timeline, mutations.owner->ino});
-    }
+    // Moved, or copied by a restore, also by one that did not come to its end.
+    if (mutations.owner && inodes_.contains({mutations.owner->timeline, mutations.owner->ino}))
+      return true;
     return std::any_of(mutations.chunks.begin(), mutations.chunks.end(), [&](const auto& chunk) {
       return inodes_.contains({timeline, chunk.ino});
     });
@@ -335,10 +335,11 @@ ForgetReport StoreImpl::ForgetPath(const std::string& name, const std::string& p
   for (std::set<std::pair<TimelineId, Ino>> sharers;
        !(sharers = forgetting.FindReferences()).empty();) {
     if (!copies) {
-      throw Refused(EBUSY, "other files share its bytes, as cp makes them (inode " +
+      throw Refused(EBUSY, "other files share its bytes, as cp and restores make them (inode " +
                                std::to_string(sharers.begin()->second) +
                                (sharers.size() > 1 ? " and others" : "") +
-                               "); to erase what they held, too, say --copies");
+                               "; of a restore that was given up, no path leads to it); to erase "
+                               "what they held, too, say --copies");
     }
     forgetting.AddSharers(sharers);
     forgetting.RefuseIfAlive();

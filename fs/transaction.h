@@ -43,6 +43,7 @@ class Transaction {
   void BringBack() { operation_.body.mutations.bring_back = true; }
   void SetRestored(RestoreNote note) { operation_.body.mutations.restored = std::move(note); }
   void SetRange(uint64_t offset, uint64_t length);
+  void SetOwner(const ChunkVersionKey& owner) { operation_.body.mutations.owner = owner; }
   void SetHolder(std::string_view holder) { operation_.body.mutations.holder = holder; }
 
   // What content changes do to setuid, setgid and capabilities.

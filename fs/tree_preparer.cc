@@ -131,12 +131,14 @@ void TreePreparer::CopyChunk(Ino source_ino, Ino made, uint64_t chunk) {
   const auto inode = source_->FindInode(source_ino);
   ChunkMap map = shared_.view.FindChunk(source_ino, chunk, inode->cuts);
   const uint64_t start = chunk * kChunkBytes;
+  const View& from = shared_.view;
+  const ChunkVersionKey owner{from.chain().front().timeline, source_ino, chunk, from.at()};
   map.CutAt(inode->size - start);
   std::vector<char> data;
   for (const Extent& extent : map.extents()) {
     data.resize(extent.length);
     source_->Read(source_ino, start + extent.offset, data);
-    Do([&] { head_->PrepareData({}, made, start + extent.offset, data); });
+    Do([&] { head_->PrepareData({}, made, start + extent.offset, data, owner); });
   }
 }
 

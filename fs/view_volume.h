@@ -117,8 +117,10 @@ class ViewVolume : public Volume {
   // The same for chunks [from, to) of a file that was prepared.
   void PrepareChunks(const Caller& caller, Ino ino, uint64_t from, uint64_t to,
                      const SharedSource& source, Ino source_ino, std::vector<uint64_t>* unshared);
-  // Writes without a trace in the times.
-  void PrepareData(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data);
+  // Writes without a trace in the times. The record says whose data it has, `source`, so that who
+  // forgets those finds it.
+  void PrepareData(const Caller& caller, Ino ino, uint64_t offset, std::span<const char> data,
+                   const ChunkVersionKey& source);
 
   // One path that is to lead to something else.
   struct Placement {

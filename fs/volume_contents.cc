@@ -91,8 +91,9 @@ void ViewVolume::Write(const Caller& caller, Ino ino, uint64_t offset, std::span
 }
 
 void ViewVolume::PrepareData(const Caller& caller, Ino ino, uint64_t offset,
-                             std::span<const char> data) {
+                             std::span<const char> data, const ChunkVersionKey& source) {
   Transaction change(this, caller, RecordType::kPrepare);
+  change.SetOwner(source);
   for (uint64_t at = offset; at < offset + data.size();) {
     const uint64_t chunk = at / kChunkBytes;
     const uint64_t stop = std::min(offset + data.size(), (chunk + 1) * kChunkBytes);

@@ -84,8 +84,8 @@ struct Mutations {
   // because the range's first instant does not see them (fs/README.md, "Restoring").
   bool bring_back = false;
   std::optional<RestoreNote> restored;
-  // Whose the data of a record are that moves them. Said for those who look at a journal; the index
-  // is changed apart from it.
+  // Whose the data of a record are that moves them, or that has them again because a restore could
+  // not share them. Said for those who look at a journal; the index knows nothing of it.
   std::optional<ChunkVersionKey> owner;
 
   // Of these two the index knows nothing: for those who look at a journal.

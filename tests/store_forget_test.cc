@@ -321,6 +321,32 @@ TEST_F(StoreForgetTest, OfBytesThatOtherFilesShareNothingIsErasedUnawares) {
   EXPECT_EQ(Traces(), std::vector<std::string>{});
 }
 
+// What a rollback took away cannot be shared, so a restore copies it; here, and is given up then:
+// no path ever leads to the copy.
+TEST_F(StoreForgetTest, WhatARestoreHasCopiedIsFound) {
+  Create("v");
+  const Instant empty = store_->Now();
+  Create("before1", SourceKind::kRollback, "v", empty);
+  WriteSecret("v", "secret");
+  MakeFile("v", "tail");
+  RestoreRequest request;
+  request.volume = "v";
+  request.paths = {"/secret", "/tail"};
+  request.at = store_->Now();
+  Create("before2", SourceKind::kRollback, "v", empty);
+  const size_t traces = Traces().size();
+  RestoreHooks hooks;
+  hooks.go_on = [&] { return Traces().size() == traces; };
+  EXPECT_THROW(store_->Restore(request, hooks), Refused);
+  ASSERT_GT(Traces().size(), traces) << "nothing was copied";
+  ASSERT_EQ(Find(At("v"), "secret"), 0u);
+  EXPECT_EQ(ErrorOfForgetting("v", "/secret"), EBUSY);
+  EXPECT_NE(why_.find("--copies"), why_.npos) << why_;
+  EXPECT_EQ(ErrorOfForgetting("v", "/secret", true), 0) << why_;
+  EXPECT_EQ(Traces(), std::vector<std::string>{});
+  ExpectSound();
+}
+
 TEST_F(StoreForgetTest, FilesOfThePastThatWereForgottenCanBeWrittenAgainInAClone) {
   Create("v");
   const Ino ino = MakeFile("v", "secret");
