@@ -1,5 +1,5 @@
-// Makes the kernel forget what it has cached of nodes, on a thread of its own: the kernel may first
-// ask the session to write some of it, so no thread that serves requests can wait for it.
+// Makes the kernel forget what it has cached of nodes, or views, on a thread of its own: the kernel
+// may first ask the session to write some of it, so no thread that serves requests can wait for it.
 //
 // Thread safety: Drop may be called from any thread.
 #pragma once

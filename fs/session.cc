@@ -56,6 +56,7 @@ class FuseSession : public Session {
     state_.make_room = std::move(options.make_room);
     state_.figures = std::move(options.figures);
     state_.drop_pages = [this](uint64_t node) { pages_.Drop(node); };
+    state_.nodes.DropViewsBy([this](uint64_t slot) { views_.Drop(slot); });
     state_.drop_attributes = [this](uint64_t node) {
       fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
     };
@@ -83,6 +84,7 @@ class FuseSession : public Session {
   ~FuseSession() override {
     FuseSession::BeginEnd();
     pages_.Stop();  // while there are threads that serve what it may wait for
+    views_.Stop();
     JoinThreads();
     fuse_session_destroy(
         session_);  // closes the descriptor: unless a supervisor has it too, the connection ends
@@ -430,6 +432,12 @@ class FuseSession : public Session {
   fuse_session* session_ = nullptr;
   PageDropper pages_{
       [this](uint64_t node) { fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }};
+  // The kernel takes the lock of `.rewind` for it, which it holds while it waits for a lookup
+  // there.
+  PageDropper views_{[this](uint64_t slot) {
+    if (const auto name = state_.nodes.NameOfView(slot))
+      fuse_lowlevel_notify_inval_entry(session_, kHiddenNode, name->data(), name->size());
+  }};
   int device_ = -1;  // session_ owns it
   std::unique_ptr<RequestBoard> board_;
   bool resends_ = false;     // the kernel does, when asked

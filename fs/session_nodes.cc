@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include "metadata/refused.h"
 #include "metadata/time_text.h"
@@ -60,8 +61,29 @@ Node SessionNodes::FindView(std::string_view time) {
     idle_.push_back(node.slot);  // until it is remembered
     if (on_view_) on_view_(node.slot, at);
   }
+  views_[node.slot].name = time;
+  LimitKnown(node.slot);
   open_.Put(node.slot, node.volume, 1);
   return node;
+}
+
+std::optional<std::string> SessionNodes::NameOfView(uint64_t slot) {
+  const std::lock_guard lock(views_mutex_);
+  const auto found = views_.find(slot);
+  if (found == views_.end() || found->second.name.empty()) return std::nullopt;
+  return found->second.name;
+}
+
+// What is used stays with the kernel when it is dropped, and is forgotten after its use.
+void SessionNodes::LimitKnown(uint64_t slot) {
+  if (std::exchange(views_[slot].is_known, true)) return;
+  known_.push_back(slot);
+  if (known_.size() <= kKnownViews) return;
+  const auto oldest = views_.find(known_.front());
+  known_.pop_front();
+  if (oldest == views_.end()) return;
+  oldest->second.is_known = false;
+  if (drop_view_) drop_view_(oldest->first);
 }
 
 uint64_t SessionNodes::NewSlot() {

@@ -45,6 +45,13 @@ class SessionNodes {
   // it is free again.
   using OnView = std::function<void(uint64_t slot, std::optional<Instant> at)>;
   using KernelKnows = std::function<bool(uint64_t node_id)>;
+  // Has the kernel forget a view that nobody uses, soon, and on a thread that serves no requests.
+  using DropView = std::function<void(uint64_t slot)>;
+
+  // Views that the kernel is left to know without being used. Each costs the daemon that goes on
+  // with the mount some tens of microseconds, and anybody who may look at the volume can name any
+  // number of instants.
+  static constexpr size_t kKnownViews = 4096;
 
   SessionNodes(std::shared_ptr<Volume> volume, OpenAt open_at, OnView on_view)
       : volume_(std::move(volume)),
@@ -69,6 +76,11 @@ class SessionNodes {
 
   Volume& volume() { return *volume_; }
 
+  // To be called before there are views.
+  void DropViewsBy(DropView drop) { drop_view_ = std::move(drop); }
+  // The name in `.rewind` that a view was found by last; nothing if the kernel has forgotten it.
+  std::optional<std::string> NameOfView(uint64_t slot);
+
   Node Find(uint64_t node_id);  // throws Refused(ESTALE) for a slot never given out
   Node FindView(
       std::string_view time);  // the root of the volume as of a time in text; throws Refused
@@ -89,19 +101,24 @@ class SessionNodes {
     Instant at;
     uint64_t lookups = 0;    // of all its inodes
     bool inherited = false;  // lookups are unknown: kept as long as the session
+    std::string name = {};   // a directory has one name in the kernel's cache: the last one
+    bool is_known = false;   // in `known_`
   };
-  uint64_t NewSlot();  // views_mutex_ held
+  uint64_t NewSlot();              // views_mutex_ held
+  void LimitKnown(uint64_t slot);  // views_mutex_ held
   void EndIfUnlinked(Ino ino);
 
   std::shared_ptr<Volume> volume_;
   OpenAt open_at_;
   OnView on_view_;
+  DropView drop_view_;
   KernelKnows kernel_knows_;  // empty: `lookups_` says it all
 
   std::mutex views_mutex_;  // guards what follows
   std::map<Instant, uint64_t> slots_;
   std::unordered_map<uint64_t, View> views_;
-  std::deque<uint64_t> idle_;  // slots that the kernel has forgotten; the oldest are freed
+  std::deque<uint64_t> idle_;   // slots that the kernel has forgotten; the oldest are freed
+  std::deque<uint64_t> known_;  // slots that were found; beyond the limit, the oldest are dropped
   uint64_t newest_slot_ = 0;
   LruCache<uint64_t, std::shared_ptr<Volume>> open_;  // opened again, by its instant, when needed
 

@@ -1,17 +1,28 @@
-// Goal: an unlinked file ends when the kernel has forgotten it, and not before.
+// Goal: an unlinked file ends when the kernel has forgotten it, and not before. However many
+// instants are named, few views have to be remembered.
 //
 // Method: the kernel's part is played by threads that tell SessionNodes what was looked up and
 // forgotten, of files in a real volume.
 #include "fs/session_nodes.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <mutex>
 #include <optional>
+#include <set>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "fs/session.h"
 #include "fs/store.h"
+#include "metadata/time_text.h"
 #include "tests/support/system_clock.h"
 #include "tests/support/temp_dir.h"
 
@@ -76,6 +87,92 @@ TEST_F(SessionNodesTest, AFileThatIsFoundAgainWhileItIsForgottenStays) {
   stop = true;
   other.join();
   EXPECT_EQ(ended, 0) << "of " << kTimes << " were gone while the kernel knew them";
+}
+
+// Each is looked up once, and again when the kernel was made to forget it.
+TEST_F(SessionNodesTest, ManyViewsAreForgotten) {
+  const Instant now = store_->Now();
+  std::set<uint64_t> known;
+  nodes_.emplace(
+      volume_,
+      [&](std::string_view time) { return store_->OpenAt("volume", ParseTime(time, now)); },
+      [&](uint64_t slot, std::optional<Instant> at) {
+        if (at) {
+          known.insert(slot);
+        } else {
+          known.erase(slot);
+        }
+      });
+  std::vector<uint64_t> dropped;
+  nodes_->DropViewsBy([&](uint64_t slot) { dropped.push_back(slot); });
+  const auto look_up = [&](const std::string& time) {
+    const Node node = nodes_->FindView(time);
+    nodes_->Remember(node.IdOf(kRootIno));
+    EXPECT_EQ(nodes_->NameOfView(node.slot), time);
+  };
+  constexpr size_t kMost = SessionNodes::kKnownViews + 1500;
+  for (size_t i = 0; i < 3 * SessionNodes::kKnownViews; ++i) {
+    const std::string time = FormatInstant({now.ns - i});
+    look_up(time);
+    for (const uint64_t slot : std::exchange(dropped, {})) {
+      const std::string name = nodes_->NameOfView(slot).value();
+      nodes_->Forget(slot << kInoBits | kRootIno, 1);
+      if (i % 2 == 0) look_up(name);
+    }
+    ASSERT_LE(known.size(), kMost);
+  }
+  EXPECT_GE(known.size(), SessionNodes::kKnownViews);
+}
+
+// The kernel does as it is told, and who is in a view stays there.
+TEST_F(SessionNodesTest, TheKernelForgetsManyViews) {
+  const Ino file = Make("file");
+  volume_->Write({}, file, 0, "text", false);
+  const Instant now = store_->Now();
+  Make("newer");
+  std::mutex mutex;
+  std::set<uint64_t> known;
+  const TempDir directory;
+  SessionOptions options;
+  options.mountpoint = directory.path();
+  options.source = "rewind:volume";
+  options.open_at = [&](std::string_view time) {
+    return store_->OpenAt("volume", ParseTime(time, now));
+  };
+  options.on_view = [&](uint64_t slot, std::optional<Instant> at) {
+    const std::lock_guard lock(mutex);
+    if (at) {
+      known.insert(slot);
+    } else {
+      known.erase(slot);
+    }
+  };
+  nodes_.reset();
+  const auto session = Session::Mount(volume_, std::move(options));
+  const auto view = [&](uint64_t i) {
+    return directory.path().string() + "/.rewind/" + FormatInstant({now.ns - i});
+  };
+  const int used = open(view(0).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_GE(used, 0);
+  for (size_t i = 1; i < 2 * SessionNodes::kKnownViews; ++i) {
+    struct stat status {};
+    ASSERT_EQ(stat(view(i).c_str(), &status), 0) << i;
+  }
+  constexpr size_t kMost = SessionNodes::kKnownViews + 1500;
+  for (int i = 0; i < 100; ++i) {
+    struct stat status {};
+    stat(view(0).c_str(), &status);
+    const std::lock_guard lock(mutex);
+    if (known.size() <= kMost) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_LE(known.size(), kMost);
+  const int read_from = openat(used, "file", O_RDONLY | O_CLOEXEC);
+  char text[4] = {};
+  EXPECT_EQ(read(read_from, text, sizeof(text)), 4);
+  EXPECT_EQ(openat(used, "newer", O_RDONLY | O_CLOEXEC), -1);
+  close(read_from);
+  close(used);
 }
 
 }  // namespace
