@@ -41,6 +41,7 @@ void StoreImpl::Recover() {
               segments_.get(),
               &clock_,
               &moves_,
+              &disk_,
               pool_.get(),
               &appended_bytes_,
               &making_room_,

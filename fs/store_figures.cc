@@ -40,6 +40,7 @@ StoreHealth StoreImpl::Health() {
     if (!record.pressure.empty()) health.pressed[name] = record.pressure;
   }
   health.index_damaged = index_damaged_;
+  health.disk_failure = disk_.why();
   health.bytes_short = BytesShort();
   health.bytes_free = FreeBytes();
   return health;

@@ -120,12 +120,23 @@ void Timeline::BeginSegment() {
   journal_->BeginSegment(NextInstant());
 }
 
+Journal::Appended Timeline::Append(const Operation& operation) {
+  const std::string body = operation.body.Encode(operation.instant, record_.id);
+  try {
+    const Journal::Appended where =
+        journal_->Append(operation.type, operation.instant, operation.unique, body, operation.data);
+    context_.disk->Worked();
+    return where;
+  } catch (const Refused& refused) {
+    context_.disk->Failed(refused);
+    throw;
+  }
+}
+
 Journal::Appended Timeline::Commit(Operation* operation) {
   assert(!pending_);
   const std::shared_ptr<const Writer> writer = TakeWriter(operation);
-  const std::string body = operation->body.Encode(operation->instant, record_.id);
-  const Journal::Appended where = journal_->Append(operation->type, operation->instant,
-                                                   operation->unique, body, operation->data);
+  const Journal::Appended where = Append(*operation);
   RememberWriter(writer, where.record.segment);
   operation->body.mutations.Resolve(record_.id, where.record.segment, where.first_frame);
   // It is done, if not yet to be seen: to try it again would do it twice.

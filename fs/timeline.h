@@ -11,6 +11,7 @@
 #include <span>
 #include <utility>
 
+#include "fs/disk_watch.h"
 #include "fs/journal.h"
 #include "fs/move_watch.h"
 #include "metadata/clock.h"
@@ -27,6 +28,7 @@ struct StoreContext {
   SegmentReader* segments = nullptr;
   InstantClock* clock = nullptr;
   MoveWatch* moves = nullptr;
+  DiskWatch* disk = nullptr;
   SegmentPool* pool = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
   // Operations wait: what is free is for what it takes to free more.
@@ -109,6 +111,7 @@ class Timeline {
   void KeepUnsettled(const std::vector<ChunkMutation>& chunks);
   void Replay(const ScannedRecord& record);
   void Apply(RecordType type, Instant at, const RecordBody& body, const Journal::Appended& where);
+  Journal::Appended Append(const Operation& operation);
 
   StoreContext context_;
   TimelineRecord record_;

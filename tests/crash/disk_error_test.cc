@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include "fs/store.h"
 #include "metadata/refused.h"
@@ -85,6 +86,20 @@ class DiskErrorTest : public ::testing::Test {
   std::optional<Twin> twin_;
   uint64_t failed_syncs_before_ = 0;  // this time
 };
+
+TEST_F(DiskErrorTest, HealthSaysWhileTheDiskTakesNoWrites) {
+  Open(dir_.path() / "root");
+  MakeVolume();
+  const auto volume = store_->OpenVolume("v");
+  const Ino file = volume->Create({}, kRootIno, "file", S_IFREG | 0644).ino;
+  EXPECT_EQ(store_->Health().disk_failure, "");
+  files_.FailFrom(1, UINT64_MAX, EROFS);
+  EXPECT_THROW(volume->Write({}, file, 0, "refused", false), Refused);
+  EXPECT_NE(store_->Health().disk_failure, "");
+  files_.Heal();
+  volume->Write({}, file, 0, "written", false);
+  EXPECT_EQ(store_->Health().disk_failure, "");
+}
 
 TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
   const uint64_t seed = NumberFromEnvironment("REWIND_SEED", 1);
