@@ -23,6 +23,7 @@
 #include "plugin/mount_command.h"
 #include "plugin/options.h"
 #include "plugin/past_commands.h"
+#include "plugin/release_command.h"
 #include "plugin/restore_command.h"
 #include "plugin/rollback_command.h"
 #include "plugin/serve.h"
@@ -53,6 +54,7 @@ struct Arguments {
   ImportRequest imported;
   TopRequest top;
   RollbackRequest rollback;
+  ReleaseRequest release;
   std::string log_level;
   int exit_code = kExitDone;
   bool removed = false;
@@ -396,6 +398,16 @@ void AddMountCommands(CLI::App& app, Arguments& arguments) {
       AddCommand(app, arguments, "umount", "Undo rewind mount",
                  [&arguments](const auto& socket) { UmountFrom(socket, arguments.directory); });
   umount->add_option("DIR", arguments.directory, "where it is mounted")->required();
+  CLI::App* release =
+      AddCommand(app, arguments, "release",
+                 "Unmount a volume that the Docker engine has mounted, and forgotten",
+                 [&arguments](const auto& socket) {
+                   arguments.release.json = arguments.json;
+                   ReleaseCommand(socket, arguments.release);
+                 });
+  release->add_option("NAME", arguments.release.name, "the volume")->required();
+  AddEngine(release, &arguments.release.engine_socket);
+  AddJson(release, arguments);
 }
 
 void AddRestoreCommands(CLI::App& app, Arguments& arguments) {

@@ -22,7 +22,10 @@ Json UseFacts(Volumes& volumes, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const std::optional<VolumeFacts> facts = volumes.Find(name);
     if (!facts) throw Refused(ENOENT, "no such volume: " + Quoted(name));
+    Json mounts = Json::array();
+    for (const MountHolder& holder : facts->holders) mounts.push_back(holder.id);
     list.push_back({{"Name", name},
+                    {"Mounts", mounts},
                     {"Created", FormatInstant(facts->record.created)},
                     {"Writable", facts->record.writable()},
                     {"Holders", volumes.HeadHolders(name)}});

@@ -84,9 +84,14 @@ std::vector<VolumeUse> UsesOf(const Json& answer) {
     use.created = item.at("Created");
     use.writable = item.at("Writable");
     use.holders = item.at("Holders").get<std::map<std::string, int>>();
+    use.mounts = item.at("Mounts").get<std::set<std::string>>();
     uses.push_back(std::move(use));
   }
   return uses;
+}
+
+bool IsCommandLineMount(const std::string& holder) {
+  return holder.starts_with(kCommandLinePrefix);
 }
 
 bool AnyHeld(const std::vector<VolumeUse>& uses) {
@@ -96,7 +101,7 @@ bool AnyHeld(const std::vector<VolumeUse>& uses) {
 void RefuseCommandLineMounts(const std::vector<VolumeUse>& uses, const std::string& what) {
   for (const VolumeUse& use : uses) {
     for (const auto& [id, count] : use.holders) {
-      if (!id.starts_with(kCommandLinePrefix)) continue;
+      if (!IsCommandLineMount(id)) continue;
       throw Refused(EBUSY, "cannot " + what + " " + use.name + ": mounted by rewind mount on " +
                                id.substr(sizeof kCommandLinePrefix - 1) +
                                "; rewind umount the directory first");

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct VolumeUse {
   std::string created;
   bool writable = false;
   std::map<std::string, int> holders;  // by their ids; only of the volume as it is now
+  std::set<std::string> mounts;        // ids of all holders, also of a snapshot volume's
 
   int held() const;
 };
@@ -23,6 +25,8 @@ struct VolumeUse {
 // As the daemon answers: "Volumes" of Rewind.Uses and of those that prepare something.
 std::vector<VolumeUse> UsesOf(const nlohmann::json& answer);
 
+// Whether a holder is `rewind mount`, not a container's mount.
+bool IsCommandLineMount(const std::string& holder);
 bool AnyHeld(const std::vector<VolumeUse>& uses);
 // Throws Refused(EBUSY) for a volume that `rewind mount` has mounted: `what` cannot be done then,
 // whatever becomes of containers.

@@ -110,7 +110,10 @@ std::string Describe(const std::vector<MountHolder>& holders, const std::string&
     }
   }
   by += "; ";
-  if (docker) by += "stop what uses it (docker ps --filter volume=" + name + ")";
+  if (docker) {
+    by += "stop what uses it (docker ps --filter volume=" + name +
+          "; if nothing does: rewind release " + name + ")";
+  }
   if (docker && command_line) by += " and ";
   if (command_line) by += "rewind umount the directory";
   return by + " first";

@@ -7,7 +7,12 @@ restarted always; the plugin disabled by force under containers, enabled again, 
 over the same data. Needs root.
 """
 
+import contextlib
+import http.client
+import json
 import os
+import socket
+import subprocess
 import sys
 import unittest
 
@@ -123,6 +128,43 @@ class EngineFaultsTest(PatientCase):
         # The engine asks for each mount and unmount once: no count is left over.
         self.end(volume)
         self.engine.restart()
+
+    def test_mounts_that_the_engine_forgot_are_released(self):
+        """As an engine leaves them that is killed while it starts containers, and goes on with those that run."""
+        volume = self.volume()
+        self.call("VolumeDriver.Mount", {"Name": volume, "ID": "forgotten"})
+        self.call("VolumeDriver.Mount", {"Name": volume, "ID": "forgotten"})
+        refused = self.docker("volume", "rm", volume, check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn(f"rewind release {volume}", refused.stderr)
+
+        container = self.start(volume, "exec sleep 1000")
+        result = self.release(volume)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn(container, result.stderr)
+        self.docker("rm", "-f", container)
+
+        result = self.release(volume)
+        self.assertEqual((result.returncode, result.stdout), (0, "forgotten\n"), result.stderr)
+        self.assertEqual(self.release(volume).stdout, "")
+        self.docker("volume", "rm", volume)
+
+    def call(self, endpoint, request):
+        """As the engine does."""
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(self.plugin_socket())
+        with contextlib.closing(connection):
+            connection.request("POST", "/" + endpoint, json.dumps(request))
+            self.assertEqual(json.loads(connection.getresponse().read())["Err"], "")
+
+    def plugin_socket(self):
+        return f"/run/docker/plugins/{self.engine.plugin_id()}/rewind.sock"
+
+    def release(self, volume):
+        return subprocess.run([BINARY, "release", volume], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60,
+                              env=dict(os.environ, REWIND_SOCKET=self.plugin_socket(), DOCKER_HOST=self.engine.host))
 
     def test_plugin_disabled_under_containers(self):
         volume = self.volume()

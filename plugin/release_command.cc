@@ -1,0 +1,73 @@
+#include "plugin/release_command.h"
+
+#include <cerrno>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "metadata/quoted.h"
+#include "metadata/refused.h"
+#include "plugin/client.h"
+#include "plugin/engine_api.h"
+#include "plugin/interruption.h"
+#include "plugin/path_text.h"
+#include "plugin/printing.h"
+#include "plugin/volume_users.h"
+
+namespace rw {
+namespace {
+
+using Json = nlohmann::json;
+
+// A container has its volumes mounted for a moment before it runs, and after.
+constexpr std::chrono::milliseconds kWatched{5000};
+constexpr std::chrono::milliseconds kLook{200};
+
+void RefuseIfUsed(const EngineApi& engine, const std::string& name) {
+  std::vector<std::string> users;
+  for (const std::string& id : engine.UsersOf({name})) {
+    if (const auto container = engine.Inspect(id)) users.push_back(container->name);
+  }
+  if (users.empty()) return;
+  throw Refused(EBUSY, "cannot release " + Quoted(name) + ": used by " + Joined(users) +
+                           "; stop what uses it, which releases it as well");
+}
+
+// The engine's mounts of it, by its numbers of them.
+std::set<std::string> MountsOf(const std::filesystem::path& socket, const std::string& name) {
+  std::set<std::string> mounts =
+      UsesOf(Ask(socket, "Rewind.Uses", {{"Names", {name}}})).front().mounts;
+  std::erase_if(mounts, IsCommandLineMount);
+  return mounts;
+}
+
+}  // namespace
+
+void ReleaseCommand(const std::filesystem::path& socket, const ReleaseRequest& request) {
+  const EngineApi engine(FindEngineSocket(request.engine_socket));
+  const std::set<std::string> mounts = MountsOf(socket, request.name);
+  for (const Deadline deadline = After(kWatched); !mounts.empty();) {
+    RefuseIfUsed(engine, request.name);
+    if (MountsOf(socket, request.name) != mounts) {
+      throw Refused(EBUSY, "cannot release " + Quoted(request.name) +
+                               ": it was mounted or unmounted just now; try again");
+    }
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    Interruption::Check();
+    std::this_thread::sleep_for(kLook);
+  }
+  for (const std::string& id : mounts) {
+    do {
+      Ask(socket, "VolumeDriver.Unmount", {{"Name", request.name}, {"ID", id}});
+    } while (MountsOf(socket, request.name).contains(id));
+  }
+  if (request.json) {
+    PrintJson({{"released", mounts}});
+    return;
+  }
+  for (const std::string& id : mounts) std::cout << Shown(id) << '\n';
+  if (mounts.empty()) std::cerr << "rewind: no container has it mounted" << std::endl;
+}
+
+}  // namespace rw
