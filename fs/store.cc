@@ -52,11 +52,7 @@ void StoreImpl::Recover() {
   files_->SyncDirectory(root_);
   moved_data_ = std::make_unique<MovedData>(&context_);
   // RocksDB writes a new list of its files when it is opened, and may end the process if it cannot.
-  if (FreeBytes() < kNeededToOpen) {
-    ballast_.Drop();
-    pool_->Limit(0);
-  }
-  if (FreeBytes() < kNeededToOpen) {
+  if (!HaveFree(kNeededToOpen)) {
     throw Refused(ENOSPC, "the disk of " + root_.string() +
                               " is full: to open it, 256 KiB have to be free; remove what is not "
                               "rewind's from that disk");
@@ -64,8 +60,8 @@ void StoreImpl::Recover() {
   const bool clean = OpenIndex(state);
   files_->SyncDirectory(root_);  // an index that nobody finds again is lost
   RecoverTimelines(clean);
-  if (index_damaged_) {
-    RebuildIndex("recovery met damage in it");
+  if (index_damaged_ && !no_room_for_index_) {
+    MakeIndexAgain("recovery met damage in it");
     RecoverTimelines(false);
   }
   try {

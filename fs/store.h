@@ -248,6 +248,9 @@ class Store {
   // Looks for damage, while the store is used; see fs/README.md, "Check". Throws Refused: ENOENT,
   // ERANGE.
   virtual CheckReport Check(const CheckOptions& options) = 0;
+  // Throws Refused(ENOSPC) if the next start has no room to make a damaged index again. It would
+  // then go on with the damaged one.
+  virtual void NeedRoomForIndex() = 0;
 
   // Gives one instant of each of the volumes a name: `at`, or now (one and the same for all, and
   // everything acknowledged before the call is in it). Returns the instant; it and the mark survive

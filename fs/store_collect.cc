@@ -549,6 +549,14 @@ uint64_t StoreImpl::FreeBytes() const {
   return statvfs(root_.c_str(), &disk) == 0 ? uint64_t{disk.f_bavail} * disk.f_frsize : 0;
 }
 
+// What is kept for such cases is given back if it takes that.
+bool StoreImpl::HaveFree(uint64_t bytes) {
+  if (FreeBytes() >= bytes) return true;
+  ballast_.Drop();
+  pool_->Limit(0);
+  return FreeBytes() >= bytes;
+}
+
 uint64_t StoreImpl::BytesShort() const {
   struct statvfs disk;
   if (statvfs(root_.c_str(), &disk) != 0) return 0;

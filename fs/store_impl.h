@@ -69,6 +69,7 @@ class StoreImpl : public Store {
   std::vector<TakenBack> ListTakenBack(const std::string& name) override;
   Instant UndoRollback(const std::string& name, const TakenBack& action, bool dry_run) override;
   CheckReport Check(const CheckOptions& options) override;
+  void NeedRoomForIndex() override;
   Instant SetMark(const std::vector<std::string>& volumes, const std::string& label,
                   const std::string& note, std::optional<Instant> at) override;
   void SetConsistentMark(const std::map<std::string, std::string>& volumes,
@@ -105,6 +106,9 @@ class StoreImpl : public Store {
   std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
   void OpenCatalog(bool clean);
   void BeginCatalogAnew();
+  void CloseIndex();
+  void NeedWholeIndex();
+  void MakeIndexAgain(const std::string& why);
   void RebuildIndex(const std::string& why);
   void FillIndex(IndexSalvage* salvage);
   void SalvageTimeline(IndexSalvage* salvage, TimelineId id);
@@ -194,6 +198,7 @@ class StoreImpl : public Store {
   void EndEmptyTimelines();
   TimelineId AbsorberOf(TimelineId timeline);
   static uint64_t SteadyNanoseconds();
+  bool HaveFree(uint64_t bytes);
   uint64_t BytesShort() const;  // of the reserve
   bool CollectionIsDue();
   void NoteExpiring(const Survey& survey);
@@ -264,6 +269,7 @@ class StoreImpl : public Store {
   uint64_t name_seed_ = 0;
   uint64_t index_floor_ = 0;  // guarded by clock_file_mutex_
   std::atomic<bool> index_damaged_{false};
+  bool no_room_for_index_ = false;  // to make it again
   const IndexTuning index_tuning_;
   std::unique_ptr<Index> index_;
   std::unique_ptr<SegmentReader> segments_;

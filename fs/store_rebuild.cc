@@ -23,6 +23,7 @@ constexpr const char* kDamageMark = "index-damaged";
 // In a new index that has everything.
 constexpr const char* kComplete = "complete";
 constexpr size_t kDerivedAtOnce = 512;
+constexpr uint64_t kMiB = 1 << 20;
 
 constexpr KeyType kTimelineKeys[] = {KeyType::kInode,    KeyType::kName,   KeyType::kChunk,
                                      KeyType::kXattr,    KeyType::kSample, KeyType::kCovered,
@@ -126,6 +127,12 @@ void StoreImpl::OpenCatalog(bool clean) {
 void StoreImpl::BeginCatalogAnew() {
   const stdfs::path directory = segments_->TimelineDirectory(kControlTimeline);
   const stdfs::path aside = root_ / ("catalog.damaged-" + std::to_string(clock_.Next().ns));
+  // Whoever comes after a crash in the middle has to know that the index has everything.
+  const auto note_clean = [this](bool clean) {
+    const std::lock_guard lock(clock_file_mutex_);
+    clock_file_.Write({clock_.last(), clean, index_floor_});
+  };
+  note_clean(true);
   if (Exists(directory)) stdfs::rename(directory, aside);
   segments_->Forget(kControlTimeline);
   index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
@@ -133,6 +140,7 @@ void StoreImpl::BeginCatalogAnew() {
   catalog_for_sync_ = catalog_.get();
   catalog_->Rewrite();
   index_->Flush();
+  note_clean(false);
   spdlog::warn(
       "the catalog's journal was written anew from the index; the damaged one was set aside as {} "
       "and is not needed any more",
@@ -147,16 +155,15 @@ bool StoreImpl::OpenIndex(const ClockFile::State& state) {
       stdfs::rename(root_ / kNewIndex, root_ / kIndex);  // where the last start was interrupted
     if (Exists(root_ / kDamageMark)) {
       std::ifstream mark(root_ / kDamageMark);
-      throw IndexDamaged("damage was met: " +
-                         std::string(std::istreambuf_iterator<char>(mark), {}));
+      MakeIndexAgain("damage was met: " + std::string(std::istreambuf_iterator<char>(mark), {}));
+      return false;
     }
     if (!Exists(root_ / kIndex / "CURRENT")) {
       if (!new_store) throw IndexDamaged("it is not there");
       NeedNoVolumes(files_, root_ / "journal");
     }
     index_ = OpenIndexIn(root_ / kIndex);
-    if (index_->LastSequence() < state.index_sequence)
-      throw IndexDamaged("what it got last is not in it");
+    NeedWholeIndex();
     const bool clean = state.clean && state.index_sequence == index_->LastSequence();
     OpenCatalog(clean);
     return clean;
@@ -166,22 +173,60 @@ bool StoreImpl::OpenIndex(const ClockFile::State& state) {
   return false;
 }
 
+void StoreImpl::NeedWholeIndex() {
+  const std::lock_guard lock(clock_file_mutex_);
+  if (index_->LastSequence() < index_floor_) throw IndexDamaged("what it got last is not in it");
+}
+
+void StoreImpl::NeedRoomForIndex() {
+  const uint64_t needed = Sizes().index_bytes;
+  if (HaveFree(needed)) return;
+  const auto mib = [](uint64_t bytes) {
+    return std::to_string((bytes + kMiB - 1) / kMiB) + " MiB";
+  };
+  throw Refused(ENOSPC, "to make the index again takes up to " + mib(needed) +
+                            ", and the disk under the data root has " + mib(FreeBytes()) +
+                            " free; until there is room, what is damaged is EIO");
+}
+
+// A daemon that does not start helps nobody: the damaged index answers what it can, and EIO for the
+// rest.
+void StoreImpl::MakeIndexAgain(const std::string& why) {
+  try {
+    NeedRoomForIndex();
+    RebuildIndex(why);
+    return;
+  } catch (const Refused& refused) {
+    if (refused.error() != ENOSPC || !Exists(root_ / kIndex)) throw;
+    spdlog::error("the index has to be made again ({}), and cannot be: {}", why, refused.what());
+  }
+  CloseIndex();
+  stdfs::remove_all(root_ / kNewIndex);
+  index_ = OpenIndexIn(root_ / kIndex);
+  NeedWholeIndex();
+  OpenCatalog(false);
+  index_damaged_ = true;
+  no_room_for_index_ = true;
+}
+
+void StoreImpl::CloseIndex() {
+  catalog_for_sync_ = nullptr;
+  catalog_.reset();
+  index_.reset();
+}
+
 void StoreImpl::RebuildIndex(const std::string& why) {
   spdlog::error("the index has to be made again: {}", why);
-  const auto close = [this] {
-    catalog_for_sync_ = nullptr;
-    catalog_.reset();
-    index_.reset();
-  };
-  close();
+  CloseIndex();
   stdfs::remove_all(root_ / kNewIndex);
   auto salvage = IndexSalvage::Open(root_ / kIndex, root_ / kScratch);
   index_ = OpenIndexIn(root_ / kNewIndex);
   FillIndex(salvage.get());
   index_->Flush();
-  close();
+  CloseIndex();
   salvage.reset();
   Touch(root_ / kNewIndex / kComplete, "");
+  files_->SyncDirectory(root_);  // the name of the new one, before the old one's goes
   if (Exists(root_ / kIndex)) {
     const stdfs::path aside = root_ / ("index.damaged-" + std::to_string(clock_.Next().ns));
     stdfs::rename(root_ / kIndex, aside);

@@ -33,7 +33,8 @@ Json Progress(Volumes& volumes, const Json&) {
 
 // An index is made again by a daemon that starts. This one ends as by a crash, which programs do
 // not notice, and its supervisor starts the next.
-Json MakeIndexAgain(Volumes&, const Json&) {
+Json MakeIndexAgain(Volumes& volumes, const Json&) {
+  volumes.NeedRoomForIndex();
   spdlog::warn("the daemon ends, so that the next one makes the damaged index again");
   spdlog::default_logger()->flush();
   kill(getpid(), SIGKILL);

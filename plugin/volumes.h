@@ -109,6 +109,7 @@ class Volumes {
   CollectReport Collect() { return store_.Collect(); }
   // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
   CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
+  void NeedRoomForIndex() { store_.NeedRoomForIndex(); }
   CheckProgress Progress();  // of the check under way
   // Of what is being restored, undone or forgotten of a volume; no step if nothing is.
   CheckProgress ProgressOf(const std::string& name);

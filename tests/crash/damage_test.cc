@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <rocksdb/db.h>
+#include <rocksdb/table.h>
 #include <spdlog/sinks/ringbuffer_sink.h>
 #include <spdlog/spdlog.h>
 
@@ -209,6 +211,30 @@ class DamageTest : public ::testing::TestWithParam<bool> {
     }
   }
 
+  // The base's index becomes many small tables, whose names are returned.
+  std::vector<std::string> CompactIndex() {
+    rocksdb::Options options;
+    options.target_file_size_base = 2 << 10;
+    options.compression = rocksdb::kNoCompression;
+    rocksdb::BlockBasedTableOptions table;
+    table.block_size = 512;
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    rocksdb::DB* opened = nullptr;
+    EXPECT_TRUE(rocksdb::DB::Open(options, (base() / "index").string(), &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    rocksdb::CompactRangeOptions all;
+    all.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    EXPECT_TRUE(db->CompactRange(all, nullptr, nullptr).ok());
+    std::vector<rocksdb::LiveFileMetaData> files;
+    db->GetLiveFilesMetaData(&files);
+    std::vector<std::string> names;
+    for (const auto& file : files) {
+      EXPECT_GT(file.level, 0);
+      names.push_back(file.name.substr(1));  // without the slash
+    }
+    return names;
+  }
+
   TempDir dir_;
   std::vector<Member> members_;
   std::map<std::string, std::string> families_;  // by directory below journal/
@@ -298,6 +324,52 @@ TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
   spdlog::set_level(spdlog::level::info);
   std::cout << "seeds " << first << " to " << first + count - 1 << std::endl;
   for (const auto& [what, times] : tally) std::cout << "  " << what << " " << times << std::endl;
+}
+
+// Goal: whoever lacks a table of the index does not take what was in it for what was never there.
+// Method: an index of many small tables in one level, as most of a large one is; each of them in
+// turn is missing, cut off or another one.
+TEST_P(DamageTest, ATableThatCannotBeOpenedIsMissed) {
+  spdlog::set_level(spdlog::level::off);
+  ASSERT_NO_FATAL_FAILURE(BuildBase(1));
+  const std::vector<Member> sound = members_;
+  const std::vector<std::string> tables = CompactIndex();
+  ASSERT_GT(tables.size(), 8U);
+  uint64_t answers = 0, errors = 0;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    for (const char* how : {"missing", "cut off", "another"}) {
+      SCOPED_TRACE(tables[i] + " " + how);
+      members_ = sound;
+      stdfs::remove_all(root());
+      stdfs::copy(base(), root(), stdfs::copy_options::recursive);
+      const stdfs::path table = root() / "index" / tables[i];
+      if (how == std::string("another")) {
+        stdfs::copy_file(base() / "index" / tables[(i + 1) % tables.size()], table,
+                         stdfs::copy_options::overwrite_existing);
+      } else if (how == std::string("missing")) {
+        stdfs::remove(table);
+      } else {
+        stdfs::resize_file(table, stdfs::file_size(table) / 2);
+      }
+      for (const bool again : {false, true}) {
+        auto store = Store::Open(Options(root()));
+        Outcome outcome = ReadAll(*store);
+        EXPECT_EQ(outcome.read.lie, "");
+        if (!GetParam()) {
+          EXPECT_EQ(outcome.read.errors, 0U) << *outcome.read.lines.begin();
+        } else if (outcome.read.errors > 0) {
+          EXPECT_FALSE(store->Check({}).sound());
+        }
+        answers += outcome.read.answers;
+        errors += outcome.read.errors;
+        if (!again) WriteSomething(*store, &outcome);
+      }
+    }
+  }
+  spdlog::set_level(spdlog::level::info);
+  std::cout << tables.size() << " tables, " << answers << " right answers, " << errors << " errors"
+            << std::endl;
+  EXPECT_GT(answers + errors, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(WithoutAndWithCollection, DamageTest, ::testing::Bool());

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "metadata/refused.h"
 #include "tests/support/mounted_volume.h"
@@ -211,6 +212,42 @@ TEST_F(FullDiskTest, IsOpenedWithWhatIsKeptForItOrSaysWhyNot) {
   }
   std::filesystem::remove(disk_.path() / "more");
   Open();
+  mounted_.emplace(*store_, "volume");
+  ExpectContents();
+}
+
+// Goal: damage to the index and a full disk together do not take all volumes away. Method: the note
+// that a daemon leaves when it meets damage, on a disk without room for another index as large as
+// this one seems to be.
+TEST_F(FullDiskTest, ADamagedIndexIsUsedOnWhileThereIsNoRoomForAnother) {
+  ASSERT_EQ(Overwrite('a'), 0);
+  const auto note_damage = [&] {
+    mounted_.reset();
+    store_.reset();
+    std::ofstream(disk_.path() / "root" / "index-damaged") << "a block";
+  };
+  note_damage();
+  const auto large = disk_.path() / "root" / "index" / "large";
+  std::ofstream{large};
+  std::filesystem::resize_file(large, kDiskBytes);  // a hole
+  FillDisk(1 << 20);
+  Open();
+  EXPECT_TRUE(store_->Health().index_damaged);
+  mounted_.emplace(*store_, "volume");
+  ExpectContents();
+  try {
+    store_->NeedRoomForIndex();
+    ADD_FAILURE() << "there is no room";
+  } catch (const Refused& refused) {
+    EXPECT_EQ(refused.error(), ENOSPC) << refused.what();
+  }
+  std::filesystem::remove(large);
+  std::filesystem::remove(disk_.path() / "foreign");
+  ASSERT_EQ(Overwrite('b'), 0);
+  note_damage();
+  Open();
+  EXPECT_FALSE(store_->Health().index_damaged);
+  EXPECT_NO_THROW(store_->NeedRoomForIndex());
   mounted_.emplace(*store_, "volume");
   ExpectContents();
 }
