@@ -254,9 +254,9 @@ TEST_F(JournalTest, ADiskThatIsNearlyFullIsUsedToItsEnd) {
 TEST_F(JournalTest, AfterAFailedSyncNothingIsPromisedAnyMore) {
   const auto journal = Open();
   Append(journal.get(), 10);
-  files_.fail_syncs = true;
+  files_.FailSyncsOf("/");
   EXPECT_THROW(journal->Sync(), Refused);
-  files_.fail_syncs = false;
+  files_.FailSyncsOf("");
   EXPECT_THROW(journal->Sync(), Refused);
   EXPECT_THROW(Append(journal.get(), 10), Refused);
 }

@@ -102,7 +102,7 @@ TEST_F(StoreTest, AJournalThatCannotBeSyncedIsTheTroubleOfItsVolumeAlone) {
   const auto good = store_->OpenVolume("good");
   MakeFile(*bad, "file", "x");
   MakeFile(*good, "file", "x");
-  files_.fail_syncs_of = "/journal/1/";
+  files_.FailSyncsOf("/journal/1/");
   EXPECT_THROW(bad->Sync(), Refused);
   EXPECT_THROW(MakeFile(*bad, "more", "x"), Refused);
   EXPECT_THROW(store_->SyncAll(), Refused);  // says so, having synced the others
@@ -114,7 +114,7 @@ TEST_F(StoreTest, AJournalThatCannotBeSyncedIsTheTroubleOfItsVolumeAlone) {
   for (uint64_t i = 0; i < 600; ++i)
     good->Write({}, big, i % 16 * megabyte.size(), megabyte, false);
   EXPECT_NO_THROW(good->Sync());
-  files_.fail_syncs_of.clear();
+  files_.FailSyncsOf("");
 }
 
 TEST_F(StoreTest, AFailedSyncIsNotForgottenWhenTheVolumeIsOpenedAgain) {
@@ -123,10 +123,10 @@ TEST_F(StoreTest, AFailedSyncIsNotForgottenWhenTheVolumeIsOpenedAgain) {
   {
     const auto v = store_->OpenVolume("v");
     MakeFile(*v, "file", "x");
-    files_.fail_syncs_of = "/journal/1/";
+    files_.FailSyncsOf("/journal/1/");
     EXPECT_THROW(v->Sync(), Refused);
   }
-  files_.fail_syncs_of.clear();
+  files_.FailSyncsOf("");
   const int before = files_.SyncsOf("/journal/1/");
   const auto again = store_->OpenVolume("v");
   EXPECT_GT(files_.SyncsOf("/journal/1/"), before);

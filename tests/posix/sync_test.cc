@@ -106,14 +106,14 @@ TEST_F(SyncTest, UnmountingIsASync) {
 
 // A sync that failed is never taken for one that was done.
 TEST_F(SyncTest, AFailureIsToldToTheProgram) {
-  files_.fail_syncs_of = "/journal/1/";
+  files_.FailSyncsOf("/journal/1/");
   EXPECT_EQ(fsync(fd_), -1);
   EXPECT_EQ(errno, EIO);
   const int fd = Open(O_RDWR | O_SYNC);
   EXPECT_EQ(pwrite(fd, "data", 4, 0), -1);
   EXPECT_EQ(errno, EIO);
   close(fd);
-  files_.fail_syncs_of.clear();
+  files_.FailSyncsOf("");
   EXPECT_EQ(fsync(fd_), -1) << "what the failure lost is not known";
 }
 

@@ -23,15 +23,18 @@ class WatchedFiles : public FileLayer {
  public:
   uint64_t largest_allocation = UINT64_MAX;  // larger ones fail
   int fail_writes = 0;
-  bool fail_syncs = false;
   std::atomic<int> syncs{0};
   std::atomic<uint64_t> bytes_read{0};
   std::atomic<uint64_t> bytes_written{0};
   std::atomic<int> writes_of_partial_pages{0};
   std::function<void(const std::string&)> before_write;  // gets the path; may throw
   std::function<void(const std::string&)> after_write;   // once it is done
-  std::string fail_syncs_of;                             // of paths that contain this, if not empty
 
+  // From now on, of paths that contain `part`; "/": of all; nothing: of none.
+  void FailSyncsOf(const std::string& part) {
+    const std::lock_guard lock(mutex_);
+    fail_syncs_of_ = part;
+  }
   // How often paths that contain `part` were synced.
   int SyncsOf(const std::string& part) {
     const std::lock_guard lock(mutex_);
@@ -92,10 +95,10 @@ class WatchedFiles : public FileLayer {
       {
         const std::lock_guard lock(watch_->mutex_);
         watch_->synced_.push_back(path_);
+        const std::string& failing = watch_->fail_syncs_of_;
+        if (!failing.empty() && path_.find(failing) != path_.npos)
+          throw Refused(EIO, "sync failed");
       }
-      const std::string& failing = watch_->fail_syncs_of;
-      if (watch_->fail_syncs || (!failing.empty() && path_.find(failing) != path_.npos))
-        throw Refused(EIO, "sync failed");
       std::this_thread::sleep_for(std::chrono::milliseconds(2));  // as a disk takes its time
       file_->SyncData();
     }
@@ -107,7 +110,8 @@ class WatchedFiles : public FileLayer {
     std::string path_;
   };
 
-  std::mutex mutex_;  // guards synced_
+  std::mutex mutex_;  // guards what follows
+  std::string fail_syncs_of_;
   std::vector<std::string> synced_;
 };
 
