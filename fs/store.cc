@@ -41,7 +41,6 @@ void StoreImpl::Recover() {
               segments_.get(),
               &clock_,
               &moves_,
-              &disk_,
               pool_.get(),
               &appended_bytes_,
               &making_room_,

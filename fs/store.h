@@ -151,7 +151,6 @@ struct StoreHealth {
   std::map<std::string, std::string> broken;   // volumes that cannot be used, and why
   std::map<std::string, std::string> pressed;  // volumes that lost history to a full disk, and when
   bool index_damaged = false;                  // the next start makes it again
-  std::string disk_failure;  // why the newest write to a journal failed; empty if it did not
   uint64_t bytes_short = 0;  // how much more should be free on the disk under the data root
   uint64_t bytes_free = 0;
 };

@@ -32,15 +32,18 @@ StoreHealth StoreImpl::Health() {
         health.broken[name] = broken->second;
     }
     const auto open = OpenTimeline(record.timeline());
-    if (open != nullptr && open->failed())
+    if (open == nullptr) return;
+    if (open->failed()) {
       health.broken[name] = "a sync failed: unmount it everywhere, and mount it again";
+    } else if (const std::string why = open->write_failure(); !why.empty()) {
+      health.broken[name] = "it takes no writes: " + why;
+    }
   };
   for (const auto& [name, record] : catalog_->volumes()) {
     note_broken(name, record);
     if (!record.pressure.empty()) health.pressed[name] = record.pressure;
   }
   health.index_damaged = index_damaged_;
-  health.disk_failure = disk_.why();
   health.bytes_short = BytesShort();
   health.bytes_free = FreeBytes();
   return health;

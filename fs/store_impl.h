@@ -300,7 +300,6 @@ class StoreImpl : public Store {
   const CollectorOptions collector_options_;
   Ballast ballast_;
   MoveWatch moves_;
-  DiskWatch disk_;
   WriteRates write_rates_;
   std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
   std::atomic<bool> collect_soon_{false};

@@ -22,7 +22,8 @@ Timeline::Timeline(const StoreContext& context, const TimelineRecord& record,
     : context_(context),
       record_(record),
       view_(context.index, std::move(chain)),
-      names_(context.index, &view_) {
+      names_(context.index, &view_),
+      writes_(record.id) {
   const auto covered = context_.index->FindCovered(record_.id);
   totals_ = covered ? covered->totals : Totals{record_.base_bytes, record_.base_inodes};
   const JournalPosition from = covered ? covered->position : JournalPosition{};
@@ -125,10 +126,10 @@ Journal::Appended Timeline::Append(const Operation& operation) {
   try {
     const Journal::Appended where =
         journal_->Append(operation.type, operation.instant, operation.unique, body, operation.data);
-    context_.disk->Worked();
+    writes_.Worked();
     return where;
   } catch (const Refused& refused) {
-    context_.disk->Failed(refused);
+    writes_.Failed(refused);
     throw;
   }
 }

@@ -11,9 +11,9 @@
 #include <span>
 #include <utility>
 
-#include "fs/disk_watch.h"
 #include "fs/journal.h"
 #include "fs/move_watch.h"
+#include "fs/write_watch.h"
 #include "metadata/clock.h"
 #include "metadata/head_names.h"
 #include "metadata/view.h"
@@ -28,7 +28,6 @@ struct StoreContext {
   SegmentReader* segments = nullptr;
   InstantClock* clock = nullptr;
   MoveWatch* moves = nullptr;
-  DiskWatch* disk = nullptr;
   SegmentPool* pool = nullptr;
   std::atomic<uint64_t>* appended_bytes = nullptr;  // to all journals
   // Operations wait: what is free is for what it takes to free more.
@@ -104,6 +103,8 @@ class Timeline {
   }
   // A sync has failed, so that nobody knows what the disk has; it refuses everything.
   bool failed() const { return journal_->failed(); }
+  // Why the disk did not take the newest write; empty if it did.
+  std::string write_failure() const { return writes_.why(); }
 
  private:
   std::shared_ptr<const Writer> TakeWriter(Operation* operation);
@@ -117,6 +118,7 @@ class Timeline {
   TimelineRecord record_;
   View view_;
   HeadNames names_;
+  WriteWatch writes_;
   std::mutex mutex_;
   std::mutex turn_;  // held by upkeep while it waits for mutex_
   std::atomic<int> upkeep_waits_{0};

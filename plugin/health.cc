@@ -20,10 +20,6 @@ Json HealthOf(Volumes& volumes) {
                          "the index is damaged: the next start makes it again, and so does "
                          "rewind check --repair"}});
   }
-  if (!health.disk_failure.empty()) {
-    problems.push_back(
-        {{"kind", "disk"}, {"what", "the disk takes no writes: " + health.disk_failure}});
-  }
   if (health.bytes_short > 0) {
     problems.push_back(
         {{"kind", "disk"},
@@ -35,7 +31,7 @@ Json HealthOf(Volumes& volumes) {
         {{"kind", "pressure"}, {"volume", name}, {"what", "history went before its time: " + why}});
   }
   const char* status = problems.empty() ? "ok" : "degraded";
-  if (!health.broken.empty() || !health.disk_failure.empty()) status = "failing";
+  if (!health.broken.empty()) status = "failing";
   return {{"status", status}, {"problems", problems}};
 }
 

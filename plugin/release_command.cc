@@ -34,22 +34,36 @@ void RefuseIfUsed(const EngineApi& engine, const std::string& name) {
                            "; stop what uses it, which releases it as well");
 }
 
+VolumeUse UseOf(const std::filesystem::path& socket, const std::string& name) {
+  return UsesOf(Ask(socket, "Rewind.Uses", {{"Names", {name}}})).front();
+}
+
 // The engine's mounts of it, by its numbers of them.
-std::set<std::string> MountsOf(const std::filesystem::path& socket, const std::string& name) {
-  std::set<std::string> mounts =
-      UsesOf(Ask(socket, "Rewind.Uses", {{"Names", {name}}})).front().mounts;
+std::set<std::string> MountsOf(const VolumeUse& use) {
+  std::set<std::string> mounts = use.mounts;
   std::erase_if(mounts, IsCommandLineMount);
   return mounts;
+}
+
+// Another engine would say of containers that it does not know that there are none.
+void NeedItsEngine(const EngineApi& engine, const VolumeUse& use) {
+  const std::optional<EngineVolume> volume = engine.FindVolume(use.name);
+  if (volume && volume->created == use.created) return;
+  throw Refused(EINVAL, "cannot release " + Quoted(use.name) +
+                            ": this Docker engine does not know it; name the one that uses this "
+                            "daemon with --docker-socket");
 }
 
 }  // namespace
 
 void ReleaseCommand(const std::filesystem::path& socket, const ReleaseRequest& request) {
   const EngineApi engine(FindEngineSocket(request.engine_socket));
-  const std::set<std::string> mounts = MountsOf(socket, request.name);
+  const VolumeUse use = UseOf(socket, request.name);
+  NeedItsEngine(engine, use);
+  const std::set<std::string> mounts = MountsOf(use);
   for (const Deadline deadline = After(kWatched); !mounts.empty();) {
     RefuseIfUsed(engine, request.name);
-    if (MountsOf(socket, request.name) != mounts) {
+    if (MountsOf(UseOf(socket, request.name)) != mounts) {
       throw Refused(EBUSY, "cannot release " + Quoted(request.name) +
                                ": it was mounted or unmounted just now; try again");
     }
@@ -60,7 +74,7 @@ void ReleaseCommand(const std::filesystem::path& socket, const ReleaseRequest& r
   for (const std::string& id : mounts) {
     do {
       Ask(socket, "VolumeDriver.Unmount", {{"Name", request.name}, {"ID", id}});
-    } while (MountsOf(socket, request.name).contains(id));
+    } while (MountsOf(UseOf(socket, request.name)).contains(id));
   }
   if (request.json) {
     PrintJson({{"released", mounts}});

@@ -87,18 +87,18 @@ class DiskErrorTest : public ::testing::Test {
   uint64_t failed_syncs_before_ = 0;  // this time
 };
 
-TEST_F(DiskErrorTest, HealthSaysWhileTheDiskTakesNoWrites) {
+TEST_F(DiskErrorTest, HealthSaysWhichVolumeTakesNoWrites) {
   Open(dir_.path() / "root");
   MakeVolume();
   const auto volume = store_->OpenVolume("v");
   const Ino file = volume->Create({}, kRootIno, "file", S_IFREG | 0644).ino;
-  EXPECT_EQ(store_->Health().disk_failure, "");
+  EXPECT_FALSE(store_->Health().broken.contains("v"));
   files_.FailFrom(1, UINT64_MAX, EROFS);
   EXPECT_THROW(volume->Write({}, file, 0, "refused", false), Refused);
-  EXPECT_NE(store_->Health().disk_failure, "");
+  EXPECT_TRUE(store_->Health().broken.contains("v"));
   files_.Heal();
   volume->Write({}, file, 0, "written", false);
-  EXPECT_EQ(store_->Health().disk_failure, "");
+  EXPECT_FALSE(store_->Health().broken.contains("v"));
 }
 
 TEST_F(DiskErrorTest, WhatFailsIsAsIfItHadNeverBeenAndTheVolumeGoesOn) {
