@@ -43,6 +43,7 @@ class Server:
         os.makedirs(self.sockets, exist_ok=True)
         os.chown(self.sockets, pwd.getpwnam(USER).pw_uid, -1)
         self.log_path = self.sockets + ".log"
+        self._environment = dict(os.environ, TMPDIR=self.sockets)  # that of the tests is root's
         self._process = None
 
     def make(self):
@@ -50,7 +51,7 @@ class Server:
         os.chown(self.directory, user.pw_uid, user.pw_gid)
         subprocess.run(["mariadb-install-db", "--no-defaults", "--basedir=/usr", f"--datadir={self.data}", "--force",
                         "--auth-root-authentication-method=normal", "--skip-test-db"],
-                       user=USER, cwd="/", check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                       user=USER, cwd="/", env=self._environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def start(self):
         with open(self.log_path, "ab") as log:
@@ -58,7 +59,8 @@ class Server:
                 ["/usr/sbin/mariadbd", "--no-defaults", f"--datadir={self.data}", "--skip-networking",
                  f"--socket={self.sockets}/socket", f"--pid-file={self.sockets}/pid", "--innodb-buffer-pool-size=32M",
                  "--innodb-log-file-size=16M"],
-                user=USER, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=leftovers.die_with_parent())
+                user=USER, cwd="/", env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=leftovers.die_with_parent())
         deadline = time.monotonic() + 60
         while True:
             try:
