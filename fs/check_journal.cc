@@ -51,9 +51,7 @@ bool JournalCheck::CheckSegment(uint32_t number) {
   ++context_->report->segments;
   const bool moved = number >= kFirstMovedSegment;
   // Just begun, or that is where a crash found it.
-  if (moved && !MayBeReferredTo(context_->store.index, timeline_.id, number) &&
-      HasZeroHeader(context_->store.files, path))
-    return true;
+  if (moved && IsUnbegun(context_->store, timeline_.id, number)) return true;
   SegmentHeader header;
   if (!CheckHeader(number, file.get(), &header)) return true;
   const uint64_t end = number == timeline_.end.segment ? timeline_.end.offset : file->Size();

@@ -8,12 +8,14 @@
 
 namespace rw {
 
-bool MayBeReferredTo(Index* index, TimelineId timeline, uint32_t segment) {
+bool IsUnbegun(const StoreContext& context, TimelineId timeline, uint32_t segment) {
+  const auto path = context.segments->TimelineDirectory(timeline) / SegmentFileName(segment);
+  if (!HasZeroHeader(context.files, path)) return false;
   try {
-    return segment <= index->FindSettled(timeline) ||
-           index->Get(HeldKey(timeline, segment)).has_value();
+    return segment > context.index->FindSettled(timeline) &&
+           !context.index->Get(HeldKey(timeline, segment)).has_value();
   } catch (const Refused&) {
-    return true;  // what would tell is damaged
+    return false;  // what would tell is damaged
   }
 }
 

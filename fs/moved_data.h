@@ -20,9 +20,9 @@
 
 namespace rw {
 
-// Whether the index may know of something in a segment of moved data. If not, the segment is what
-// is left of a run that a crash has ended.
-bool MayBeReferredTo(Index* index, TimelineId timeline, uint32_t segment);
+// Whether a segment of moved data is what is left of a run that a crash has ended, or was just
+// begun: its header is zeros, and the index knows of nothing in it.
+bool IsUnbegun(const StoreContext& context, TimelineId timeline, uint32_t segment);
 
 class MovedData {
  public:

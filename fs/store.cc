@@ -116,9 +116,7 @@ void StoreImpl::RemoveLeftovers() {
   for (const auto& [id, record] : catalog_->timelines()) {
     const auto directory = segments_->TimelineDirectory(id);
     for (const uint32_t number : ListMovedSegments(files_, directory)) {
-      const auto path = directory / SegmentFileName(number);
-      if (!MayBeReferredTo(index_.get(), id, number) && HasZeroHeader(files_, path))
-        files_->Remove(path);
+      if (IsUnbegun(context_, id, number)) files_->Remove(directory / SegmentFileName(number));
     }
   }
   // Timelines that were being made when the process ended.

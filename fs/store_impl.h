@@ -105,6 +105,7 @@ class StoreImpl : public Store {
   // --- store_rebuild.cc ---
   std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
   void OpenCatalog(bool clean);
+  void ReadCatalog(bool clean);
   void BeginCatalogAnew();
   void CloseIndex();
   void NeedWholeIndex();

@@ -96,31 +96,35 @@ void StoreImpl::SawDamage(const std::string& what) {
 // Nobody can ask for a repair of the catalog's journal before it is read, and all volumes depend on
 // it. An index that was closed in order knows as well what is in the catalog.
 void StoreImpl::OpenCatalog(bool clean) {
-  const auto open = [&] {
-    catalog_ = std::make_unique<CatalogStore>(context_, clean);
-    catalog_for_sync_ = catalog_.get();
-  };
-  try {
-    open();
-  } catch (const IndexDamaged&) {
-    throw;
-  } catch (const Refused& refused) {
-    if (refused.error() != EIO) throw;
-    spdlog::error("the catalog: {}", refused.what());
-    CheckOptions options;
-    options.repair = true;
-    CheckReport report;
-    RepairJournal(kControlTimeline, options, &report);
-    if (report.hurts.empty() && !clean) throw;
+  // What is wrong with its journal, if anything.
+  const auto try_to = [&]() -> std::optional<Refused> {
     try {
-      open();
+      ReadCatalog(clean);
+      return std::nullopt;
     } catch (const IndexDamaged&) {
       throw;
-    } catch (const Refused& again) {
-      if (again.error() != EIO || !clean) throw;
-      BeginCatalogAnew();
+    } catch (const Refused& refused) {
+      if (refused.error() != EIO) throw;
+      return refused;
     }
-  }
+  };
+  const auto flaw = try_to();
+  if (!flaw) return;
+  spdlog::error("the catalog: {}", flaw->what());
+  CheckOptions options;
+  options.repair = true;
+  CheckReport report;
+  RepairJournal(kControlTimeline, options, &report);
+  if (report.hurts.empty() && !clean) throw *flaw;
+  const auto left = try_to();
+  if (!left) return;
+  if (!clean) throw *left;
+  BeginCatalogAnew();
+}
+
+void StoreImpl::ReadCatalog(bool clean) {
+  catalog_ = std::make_unique<CatalogStore>(context_, clean);
+  catalog_for_sync_ = catalog_.get();
 }
 
 // From what the index knows.
@@ -136,8 +140,7 @@ void StoreImpl::BeginCatalogAnew() {
   if (Exists(directory)) stdfs::rename(directory, aside);
   segments_->Forget(kControlTimeline);
   index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
-  catalog_ = std::make_unique<CatalogStore>(context_, true);
-  catalog_for_sync_ = catalog_.get();
+  ReadCatalog(true);
   catalog_->Rewrite();
   index_->Flush();
   note_clean(false);

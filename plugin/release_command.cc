@@ -25,12 +25,9 @@ constexpr std::chrono::milliseconds kWatched{5000};
 constexpr std::chrono::milliseconds kLook{200};
 
 void RefuseIfUsed(const EngineApi& engine, const std::string& name) {
-  std::vector<std::string> users;
-  for (const std::string& id : engine.UsersOf({name})) {
-    if (const auto container = engine.Inspect(id)) users.push_back(container->name);
-  }
+  const std::vector<Container> users = ListUsers(engine, {name});
   if (users.empty()) return;
-  throw Refused(EBUSY, "cannot release " + Quoted(name) + ": used by " + Joined(users) +
+  throw Refused(EBUSY, "cannot release " + Quoted(name) + ": used by " + NamesOf(users) +
                            "; stop what uses it, which releases it as well");
 }
 

@@ -45,20 +45,6 @@ void NeedSameVolume(const EngineApi& engine, const VolumeUse& use) {
                             "--docker-socket");
 }
 
-std::vector<Container> ListUsers(const EngineApi& engine, const std::vector<std::string>& names) {
-  std::vector<Container> users;
-  for (const std::string& id : engine.UsersOf(names)) {
-    std::optional<Container> container = engine.Inspect(id);
-    if (!container || (!container->running && !container->restarting)) continue;
-    const bool uses = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-      return std::find(container->volumes.begin(), container->volumes.end(), name) !=
-             container->volumes.end();
-    });
-    if (uses) users.push_back(std::move(*container));
-  }
-  return users;
-}
-
 // The first volume that is mounted more often than the containers explain; null if there is none.
 const VolumeUse* FindUnexplained(const std::vector<VolumeUse>& uses,
                                  const std::map<std::string, int>& mounts) {
@@ -107,6 +93,20 @@ void RefuseCommandLineMounts(const std::vector<VolumeUse>& uses, const std::stri
                                "; rewind umount the directory first");
     }
   }
+}
+
+std::vector<Container> ListUsers(const EngineApi& engine, const std::vector<std::string>& names) {
+  std::vector<Container> users;
+  for (const std::string& id : engine.UsersOf(names)) {
+    std::optional<Container> container = engine.Inspect(id);
+    if (!container || (!container->running && !container->restarting)) continue;
+    const bool uses = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return std::find(container->volumes.begin(), container->volumes.end(), name) !=
+             container->volumes.end();
+    });
+    if (uses) users.push_back(std::move(*container));
+  }
+  return users;
 }
 
 std::map<std::string, int> MountsOf(const std::vector<Container>& containers,

@@ -32,6 +32,9 @@ bool AnyHeld(const std::vector<VolumeUse>& uses);
 // whatever becomes of containers.
 void RefuseCommandLineMounts(const std::vector<VolumeUse>& uses, const std::string& what);
 
+// The containers that run, are paused or are being restarted, and use one of the volumes.
+std::vector<Container> ListUsers(const EngineApi& engine, const std::vector<std::string>& names);
+
 // The containers that run, or are paused, and use one of the volumes, in the order to stop them.
 // Each use that the daemon knows of is one of theirs: if it is not so, waits a moment for what is
 // just ending or beginning, then throws Refused(EBUSY). Also throws if the engine has another
