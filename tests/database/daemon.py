@@ -5,12 +5,34 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "docker"))
 import leftovers  # noqa: E402
 
 BINARY = os.environ.get("REWIND_BINARY", os.path.join(SOURCE_DIR, "build", "rewind"))
+
+
+def for_module():
+    """A daemon that runs, for all tests of the module that is being set up."""
+    leftovers.exit_on_signals()
+    daemon = Daemon()
+    unittest.addModuleCleanup(daemon.close)
+    daemon.start()
+    return daemon
+
+
+def first_answer(process, server):
+    """What `server` answers when it is ready; `process` is its own."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return server.sql("SELECT 1")
+        except AssertionError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{server.volume} does not start: {error}\n{server.log()[-4000:]}") from None
+            time.sleep(0.1)
 
 
 class Daemon:

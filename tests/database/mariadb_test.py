@@ -26,10 +26,7 @@ INSTANTS = 3
 
 def setUpModule():
     global DAEMON
-    leftovers.exit_on_signals()
-    DAEMON = daemon.Daemon()
-    unittest.addModuleCleanup(DAEMON.close)
-    DAEMON.start()
+    DAEMON = daemon.for_module()
 
 
 class Server:
@@ -61,14 +58,7 @@ class Server:
                  "--innodb-log-file-size=16M"],
                 user=USER, cwd="/", env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=leftovers.die_with_parent())
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return self.sql("SELECT 1")
-            except AssertionError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.volume} does not start: {error}\n{self.log()[-4000:]}") from None
-                time.sleep(0.1)
+        return daemon.first_answer(self._process, self)
 
     def client(self):
         return ["mariadb", "--no-defaults", f"--socket={self.sockets}/socket", "--user=root", "--batch",

@@ -24,10 +24,7 @@ MOST_ROWS = 1_000_000
 
 def setUpModule():
     global DAEMON
-    leftovers.exit_on_signals()
-    DAEMON = daemon.Daemon()
-    unittest.addModuleCleanup(DAEMON.close)
-    DAEMON.start()
+    DAEMON = daemon.for_module()
 
 
 class Inserter:

@@ -4,9 +4,8 @@ import glob
 import os
 import pwd
 import subprocess
-import time
 
-from daemon import leftovers
+from daemon import first_answer, leftovers
 
 USER = "postgres"
 BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
@@ -47,14 +46,7 @@ class Server:
                  "track_commit_timestamp=on", "-c", "max_wal_size=256MB", "-c", "checkpoint_timeout=30s"],
                 user=USER, group=pwd.getpwnam(USER).pw_gid, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=leftovers.die_with_parent())
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return self.sql("SELECT 1")
-            except AssertionError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.volume} does not start: {error}\n{self.log()[-4000:]}") from None
-                time.sleep(0.1)
+        return first_answer(self._process, self)
 
     def stop(self):
         leftovers.stop(self._process)  # SIGTERM waits for clients; there are none

@@ -26,10 +26,7 @@ SECONDS_OF_COMMIT = 2
 
 def setUpModule():
     global DAEMON
-    leftovers.exit_on_signals()
-    DAEMON = daemon.Daemon()
-    unittest.addModuleCleanup(DAEMON.close)
-    DAEMON.start()
+    DAEMON = daemon.for_module()
 
 
 def tree_digest(directory):

@@ -45,10 +45,7 @@ while True:
 
 def setUpModule():
     global DAEMON
-    leftovers.exit_on_signals()
-    DAEMON = daemon.Daemon()
-    unittest.addModuleCleanup(DAEMON.close)
-    DAEMON.start()
+    DAEMON = daemon.for_module()
 
 
 class SqliteTest(unittest.TestCase):

@@ -8,7 +8,6 @@ runs one; needs root.
 
 import json
 import os
-import socket
 import sys
 import time
 import unittest
@@ -520,32 +519,16 @@ class BadInputTest(Case):
         self.assertIn(volume, result.stderr)
 
     def test_raw_requests(self):
-        path = f"/run/docker/plugins/{ENGINE.plugin_id()}/rewind.sock"
-
-        def ask(endpoint, body):
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(20)
-                connection.connect(path)
-                data = body.encode()
-                connection.sendall(f"POST {endpoint} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
-                                   f"{len(data)}\r\n\r\n".encode() + data)
-                answer = b""
-                while chunk := connection.recv(65536):
-                    answer += chunk
-            head, _, text = answer.partition(b"\r\n\r\n")
-            return head.decode(), text.decode()
-
         for endpoint, body in [("/VolumeDriver.Create", ""), ("/VolumeDriver.Create", "{"), ("/VolumeDriver.Create", "[]"),
                                ("/VolumeDriver.Create", '{"Name": 5}'), ("/VolumeDriver.Create", "{}"),
                                ("/VolumeDriver.Mount", ""), ("/VolumeDriver.Remove", "null"),
                                ("/VolumeDriver.Get", '{"Name": null}'), ("/VolumeDriver.Create", "[" * 100_000),
                                ("/VolumeDriver.Nonsense", "{}"), ("/nonsense", "{}")]:
             with self.subTest(endpoint + " " + body[:20]):
-                head, text = ask(endpoint, body)
-                error = json.loads(text)["Err"]
+                error = ENGINE.ask(endpoint, body)["Err"]
                 self.assertTrue(error)
                 self.assertEqual(len(error.splitlines()), 1, error)
-        self.assertEqual(json.loads(ask("/VolumeDriver.Capabilities", "{}")[1])["Capabilities"]["Scope"], "local")
+        self.assertEqual(ENGINE.ask("/VolumeDriver.Capabilities", "{}")["Capabilities"]["Scope"], "local")
 
 
 class LifeTest(Case):

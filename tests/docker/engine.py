@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -95,10 +96,25 @@ class Engine:
     def plugin_id(self):
         return json.loads(self.docker("plugin", "inspect", "rewind").stdout)[0]["Id"]
 
+    def plugin_socket(self):
+        return f"/run/docker/plugins/{self.plugin_id()}/rewind.sock"
+
+    def ask(self, endpoint, body):
+        """The plugin's answer to a request of the engine's with this text for a body."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(self.plugin_socket())
+            data = body.encode()
+            connection.sendall(f"POST {endpoint} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+                               f"{len(data)}\r\n\r\n".encode() + data)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return json.loads(answer.partition(b"\r\n\r\n")[2])
+
     def rewind(self, *arguments, check=True):
         """The command line, talking to this engine's plugin."""
-        socket = f"/run/docker/plugins/{self.plugin_id()}/rewind.sock"
-        result = subprocess.run([BINARY, *arguments], env=dict(os.environ, REWIND_SOCKET=socket),
+        result = subprocess.run([BINARY, *arguments], env=dict(os.environ, REWIND_SOCKET=self.plugin_socket()),
                                 text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, timeout=60)
         if check and result.returncode != 0:

@@ -7,12 +7,8 @@ restarted always; the plugin disabled by force under containers, enabled again, 
 over the same data. Needs root.
 """
 
-import contextlib
-import http.client
 import json
 import os
-import socket
-import subprocess
 import sys
 import unittest
 
@@ -132,8 +128,9 @@ class EngineFaultsTest(PatientCase):
     def test_mounts_that_the_engine_forgot_are_released(self):
         """As an engine leaves them that is killed while it starts containers, and goes on with those that run."""
         volume = self.volume()
-        self.call("VolumeDriver.Mount", {"Name": volume, "ID": "forgotten"})
-        self.call("VolumeDriver.Mount", {"Name": volume, "ID": "forgotten"})
+        mount = json.dumps({"Name": volume, "ID": "forgotten"})
+        for _ in range(2):
+            self.assertEqual(self.engine.ask("/VolumeDriver.Mount", mount)["Err"], "")
         refused = self.docker("volume", "rm", volume, check=False)
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn(f"rewind release {volume}", refused.stderr)
@@ -149,22 +146,9 @@ class EngineFaultsTest(PatientCase):
         self.assertEqual(self.release(volume).stdout, "")
         self.docker("volume", "rm", volume)
 
-    def call(self, endpoint, request):
-        """As the engine does."""
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(self.plugin_socket())
-        with contextlib.closing(connection):
-            connection.request("POST", "/" + endpoint, json.dumps(request))
-            self.assertEqual(json.loads(connection.getresponse().read())["Err"], "")
-
-    def plugin_socket(self):
-        return f"/run/docker/plugins/{self.engine.plugin_id()}/rewind.sock"
-
     def release(self, volume):
-        return subprocess.run([BINARY, "release", volume], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=60,
-                              env=dict(os.environ, REWIND_SOCKET=self.plugin_socket(), DOCKER_HOST=self.engine.host))
+        return self.engine.rewind("release", volume, "--docker-socket", self.engine.host.removeprefix("unix://"),
+                                  check=False)
 
     def test_plugin_disabled_under_containers(self):
         volume = self.volume()

@@ -52,7 +52,7 @@ def setUpModule():
         # JSON is YAML.
         with open(os.path.join(ENGINE.directory, f"{example}.yaml"), "w", encoding="utf-8") as file:
             json.dump(here, file)
-    ENGINE.environment["REWIND_SOCKET"] = f"/run/docker/plugins/{ENGINE.plugin_id()}/rewind.sock"
+    ENGINE.environment["REWIND_SOCKET"] = ENGINE.plugin_socket()
 
 
 def sql(text, container="db"):

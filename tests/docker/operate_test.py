@@ -43,7 +43,7 @@ def setUpModule():
     ENGINE.start()
     images.make(ENGINE)
     ENGINE.create_plugin()
-    SOCKET = f"/run/docker/plugins/{ENGINE.plugin_id()}/rewind.sock"
+    SOCKET = ENGINE.plugin_socket()
     PROXY = HoldingProxy(f"{ENGINE.directory}/proxy.sock", ENGINE.host.removeprefix("unix://"))
     unittest.addModuleCleanup(PROXY.close)
     say(f"engine, images and plugin are up after {time.monotonic() - began:.1f} s, in {ENGINE.directory}")
