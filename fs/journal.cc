@@ -68,7 +68,8 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
     throw Refused(EIO, "the index of journal " + directory_.string() +
                            " is lost, and the journal's beginning was collected");
   }
-  JournalScanner scanner(files_, directory_, timeline_, from, after);
+  const JournalPosition noted = ReadNote();
+  JournalScanner scanner(files_, directory_, timeline_, from, after, noted);
   while (const auto record = scanner.Next()) replay(*record);
   last_instant_ = scanner.last_instant();
   const JournalPosition end = scanner.end();
@@ -77,7 +78,7 @@ Journal::Journal(FileLayer* files, std::filesystem::path directory, TimelineId t
     throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() +
                            " at byte " + std::to_string(end.offset) + ", sound records follow");
   }
-  if (const JournalPosition noted = ReadNote(); noted > end) {
+  if (noted > end) {
     throw Refused(EIO, "damaged journal: " + (directory_ / SegmentFileName(end.segment)).string() +
                            " at byte " + std::to_string(end.offset) +
                            ", what lay there had reached the disk");

@@ -11,13 +11,15 @@
 namespace rw {
 
 JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory,
-                               TimelineId timeline, JournalPosition from, Instant after)
+                               TimelineId timeline, JournalPosition from, Instant after,
+                               JournalPosition durable)
     : files_(files),
       directory_(std::move(directory)),
       timeline_(timeline),
       segments_(ListSegments(files, directory_)),
       position_(from),
-      last_instant_(after) {
+      last_instant_(after),
+      durable_(durable) {
   if (position_.segment == 0) {
     sealed_ = true;  // nothing before the first segment
     return;
@@ -31,6 +33,7 @@ JournalScanner::JournalScanner(FileLayer* files, std::filesystem::path directory
 bool JournalScanner::OpenSegment(uint32_t number) {
   if (!std::binary_search(segments_.begin(), segments_.end(), number)) return false;
   file_ = files_->Open(directory_ / SegmentFileName(number), FileLayer::Mode::kRead);
+  file_bytes_ = file_->Size();
   window_.Clear();
   const auto header = SegmentHeader::Decode(window_.Fetch(file_.get(), 0, kSegmentHeaderBytes));
   if (!header || header->timeline != timeline_ || header->number != number) {
@@ -72,7 +75,7 @@ std::optional<ScannedRecord> JournalScanner::ReadRecord() {
   if (!header) return std::nullopt;
   const bool end = header->type == RecordType::kSegmentEnd;
   if (end ? header->instant < last_instant_ : header->instant <= last_instant_) return std::nullopt;
-  if (!FramesCheck(*header, position_.offset + header->frames_offset())) return std::nullopt;
+  if (!DataAreSoundOrDamaged(*header)) return std::nullopt;
   ScannedRecord record;
   record.position = position_;
   record.next = {position_.segment, static_cast<uint32_t>(position_.offset + header->TotalBytes())};
@@ -80,6 +83,17 @@ std::optional<ScannedRecord> JournalScanner::ReadRecord() {
   record.body = window_.Fetch(file_.get(), position_.offset, header->frames_offset())
                     .substr(kRecordHeaderBytes);
   return record;
+}
+
+// Not torn by a crash, that is: they have reached the disk, whatever it did to them since.
+bool JournalScanner::DataAreSoundOrDamaged(const RecordHeader& header) {
+  if (header.data_bytes == 0) return true;
+  const uint32_t first_frame = position_.offset + header.frames_offset();
+  if (first_frame + FramedBytes(header.data_bytes) > file_bytes_) return false;
+  if (position_ < durable_ || FramesCheck(header, first_frame)) return true;
+  // A later record may say so.
+  JournalScanner later(files_, directory_, timeline_, position_, last_instant_);
+  return later.LaterRecordsProveDamage();
 }
 
 bool JournalScanner::FramesCheck(const RecordHeader& header, uint32_t first_frame) {

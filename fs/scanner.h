@@ -27,11 +27,16 @@ struct ScannedRecord {
 class JournalScanner {
  public:
   // Starts at `from`; segment 0 means at the first segment there is. Records must have instants
-  // after `after`.
+  // after `after`. What lies before `durable` is known to have reached the disk.
   JournalScanner(FileLayer* files, std::filesystem::path directory, TimelineId timeline,
-                 JournalPosition from, Instant after);
+                 JournalPosition from, Instant after, JournalPosition durable = kAllDurable);
 
-  // The next record that checks out, frames included; nothing at the end.
+  // For what nobody is writing any more.
+  static constexpr JournalPosition kAllDurable{UINT32_MAX, UINT32_MAX};
+
+  // The next record that checks out; nothing at the end. Data that do not check out end the
+  // journal where a crash may have torn it. Where it cannot have, the disk has damaged them, and
+  // what the record says is so all the same: who reads those data gets EIO.
   std::optional<ScannedRecord> Next();
 
   // After Next has returned nothing: where the last sound record ends, and whether a segment was
@@ -48,6 +53,7 @@ class JournalScanner {
  private:
   bool OpenSegment(uint32_t number);
   std::optional<ScannedRecord> ReadRecord();
+  bool DataAreSoundOrDamaged(const RecordHeader& header);
   bool FramesCheck(const RecordHeader& header, uint32_t first_frame);
   bool SegmentProvesDamage(uint64_t from, JournalPosition end);
 
@@ -57,8 +63,10 @@ class JournalScanner {
   std::vector<uint32_t> segments_;
   JournalPosition position_;
   Instant last_instant_;
+  JournalPosition durable_;
   bool sealed_ = false;
   std::unique_ptr<File> file_;
+  uint64_t file_bytes_ = 0;
   SegmentHeader header_;
   RecordWindow window_;
 };

@@ -180,14 +180,17 @@ TEST_F(JournalTest, DamageBeforeWhatWasDurableIsRefusedAndNothingIsCut) {
     journal->Sync();
     for (int i = 0; i < 5; ++i) Append(journal.get(), 1000);
   }
-  FlipByte(1, middle.record.offset + 60);
-  try {
-    Open();
-    FAIL() << "opened a damaged journal";
-  } catch (const Refused& refused) {
-    EXPECT_EQ(refused.error(), EIO);
+  for (const uint32_t at : {30U, kRecordHeaderBytes + 2}) {  // its header, its body
+    SCOPED_TRACE(at);
+    FlipByte(1, middle.record.offset + at);
+    try {
+      Open();
+      FAIL() << "opened a damaged journal";
+    } catch (const Refused& refused) {
+      EXPECT_EQ(refused.error(), EIO);
+    }
+    FlipByte(1, middle.record.offset + at);
   }
-  FlipByte(1, middle.record.offset + 60);
   Open();
   ExpectRecovered(10);
 }
@@ -203,13 +206,61 @@ TEST_F(JournalTest, ADamagedLastRecordThatWasDurableIsNotTakenForATornOne) {
   FlipByte(1, end.offset + 60);
   EXPECT_NO_THROW(Open());
   ExpectRecovered(3);
-  FlipByte(1, written_[2].position.offset + 200);
+  const uint64_t header = written_[2].position.offset + 30;
+  FlipByte(1, header);
   const auto size = std::filesystem::file_size(SegmentPath(1));
   EXPECT_THROW(Open(), Refused);
   EXPECT_EQ(std::filesystem::file_size(SegmentPath(1)), size);
-  FlipByte(1, written_[2].position.offset + 200);  // nothing was cut
+  FlipByte(1, header);  // nothing was cut
   Open();
   ExpectRecovered(3);
+}
+
+// Goal: damaged data hurt those who read them, not the operations around them. Method: each frame
+// of each record in turn gets a flipped byte; a later record says how far all was on the disk, or
+// the note does, or nobody: then it may be torn, and is where the journal ends.
+TEST_F(JournalTest, DamagedDataThatWereDurableAreNotTheOperationsDamage) {
+  constexpr size_t kRecords = 6, kBytes = 10000;
+  std::vector<Journal::Appended> where;
+  {
+    const auto journal = Open();
+    for (size_t i = 0; i < kRecords; ++i) {
+      where.push_back(Append(journal.get(), kBytes));
+      if (i == 1) journal->Sync();  // which the third says
+      if (i != 3) continue;
+      journal->Sync();
+      journal->NoteDurable();
+    }
+  }
+  const std::filesystem::path copy = temp_.path() / "copy", note = directory() / "durable";
+  std::filesystem::copy_file(SegmentPath(1), copy);
+  const std::vector<Entry> all = written_;
+  for (const bool noted : {true, false}) {
+    if (!noted) std::filesystem::remove(note);
+    for (size_t i = 0; i < kRecords; ++i) {
+      for (const uint64_t at : {0U, 5U, kFrameBytes + 5, 2 * kFrameBytes + 5}) {
+        SCOPED_TRACE(std::to_string(i) + (noted ? " noted " : " ") + std::to_string(at));
+        std::filesystem::copy_file(copy, SegmentPath(1),
+                                   std::filesystem::copy_options::overwrite_existing);
+        FlipByte(1, where[i].first_frame + at);
+        // The fifth and the sixth say that the first four were durable.
+        const size_t kept = i < 4 ? kRecords : i;
+        Open();
+        ASSERT_NO_FATAL_FAILURE(ExpectRecovered(kept));
+        SegmentReader reader(&files_, temp_.path());
+        for (size_t j = 0; j < kept; ++j) {
+          const Extent extent{0, kBytes, kTimeline, 1, where[j].first_frame, 0, 0};
+          std::string out(kBytes, '\0');
+          if (j == i) {
+            EXPECT_THROW(reader.Read(extent, 0, out), Refused);
+          } else {
+            reader.Read(extent, 0, out);
+            EXPECT_EQ(out, all[j].data);
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST_F(JournalTest, AFailedWriteIsAsIfItHadNeverBeen) {
