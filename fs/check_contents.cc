@@ -49,8 +49,7 @@ bool ContentsCheck::Run() {
     }
     CheckChunk(prefix, versions);
   } catch (const Refused& refused) {
-    context_->Add({HurtKind::kIndex, timeline_.volumes, "", 0, 0, Instant{}, kInstantMax,
-                   "where contents lie: " + std::string(refused.what()), false});
+    context_->AddUnreadable(timeline_, "where contents lie", refused);
   }
   return true;
 }

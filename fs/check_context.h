@@ -10,6 +10,7 @@
 #include "fs/check.h"
 #include "fs/timeline.h"
 #include "metadata/kept.h"
+#include "metadata/refused.h"
 #include "metadata/view.h"
 
 namespace rw {
@@ -54,6 +55,12 @@ class CheckContext {
     } else {
       ++report->more;
     }
+  }
+  // What the index says of `what` could not be read.
+  void AddUnreadable(const CheckedTimeline& timeline, const std::string& what,
+                     const Refused& refused) {
+    Add({HurtKind::kIndex, timeline.volumes, "", 0, 0, Instant{}, kInstantMax,
+         what + ": " + refused.what(), false});
   }
 
   const StoreContext& store;

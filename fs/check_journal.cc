@@ -3,7 +3,9 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "fs/catalog_store.h"
 #include "fs/erased_frame.h"
 #include "fs/flipped_bit.h"
 #include "fs/moved_data.h"
@@ -39,7 +41,30 @@ bool JournalCheck::Run() {
       AddHurt(HurtKind::kSegment, number, 0, refused.what(), false);
     }
   }
+  try {
+    CheckNoneIsMissing();
+  } catch (const Refused& refused) {
+    context_->AddUnreadable(timeline_, "where its operations lie", refused);
+  }
   return true;
+}
+
+// The index has a sample in each segment. Those of a segment that is collected go before it.
+void JournalCheck::CheckNoneIsMissing() {
+  if (timeline_.id == kControlTimeline) return;  // its segments go without that
+  Index* index = context_->store.index;
+  const auto directory = context_->store.segments->TimelineDirectory(timeline_.id);
+  const std::string prefix = SamplePrefix(timeline_.id);
+  const auto cursor = index->NewCursor(prefix, Index::Purpose::kScan);
+  uint32_t last = 0;
+  for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) {
+    const Sample sample = DecodeSample(cursor->value(), InstantOf(cursor->key()));
+    const uint32_t number = sample.position.segment;
+    if (number == 0 || number == std::exchange(last, number) ||
+        std::filesystem::exists(directory / SegmentFileName(number)) || !index->Get(cursor->key()))
+      continue;
+    AddHurt(HurtKind::kSegment, number, 0, "missing segment", false);
+  }
 }
 
 bool JournalCheck::CheckSegment(uint32_t number) {

@@ -31,6 +31,7 @@ class JournalCheck {
   };
 
   bool CheckSegment(uint32_t number);
+  void CheckNoneIsMissing();
   bool CheckHeader(uint32_t number, File* file, SegmentHeader* header);
   // The record at `offset`, if its header and body check out.
   std::optional<RecordHeader> RecordAt(File* file, uint64_t offset, uint64_t generation);

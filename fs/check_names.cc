@@ -30,8 +30,7 @@ bool NamesCheck::Run() {
     }
     return CheckXattrs() && CheckHeads();
   } catch (const Refused& refused) {
-    context_->Add({HurtKind::kIndex, timeline_.volumes, "", 0, 0, Instant{}, kInstantMax,
-                   "names, attributes and xattrs: " + std::string(refused.what()), false});
+    context_->AddUnreadable(timeline_, "names, attributes and xattrs", refused);
   }
   return true;
 }

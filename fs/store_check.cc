@@ -36,7 +36,7 @@ bool CheckReport::sound() const {
          std::all_of(hurts.begin(), hurts.end(), [](const Hurt& hurt) { return hurt.repaired; });
 }
 
-std::vector<CheckedTimeline> StoreImpl::ChooseTimelines(const CheckOptions& options, Instant until,
+std::vector<CheckedTimeline> StoreImpl::ChooseTimelines(const CheckOptions& options,
                                                         CheckReport* report) {
   const std::lock_guard lock(catalog_mutex_);
   const auto kept = catalog_->KeptWith({});
@@ -91,7 +91,6 @@ std::vector<CheckedTimeline> StoreImpl::ChooseTimelines(const CheckOptions& opti
     }
     timelines.push_back(std::move(timeline));
   }
-  (void)until;
   return timelines;
 }
 
@@ -145,7 +144,7 @@ CheckReport StoreImpl::Check(const CheckOptions& options) {
     return report;
   }
   const Instant until = clock_.Next();
-  const std::vector<CheckedTimeline> timelines = ChooseTimelines(options, until, &report);
+  const std::vector<CheckedTimeline> timelines = ChooseTimelines(options, &report);
   CheckContext context(context_, options, &report, until);
   if (options.volume.empty()) {
     // What volumes there are, and all that the index keeps is read once, its checksums with it.

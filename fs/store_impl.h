@@ -126,8 +126,7 @@ class StoreImpl : public Store {
   };
   EventSource FindEvents(const std::string& name, const EventQuery& query);
   // --- store_check.cc ---
-  std::vector<CheckedTimeline> ChooseTimelines(const CheckOptions& options, Instant until,
-                                               CheckReport* report);
+  std::vector<CheckedTimeline> ChooseTimelines(const CheckOptions& options, CheckReport* report);
   void CheckTotals(const std::vector<CheckedTimeline>& timelines, CheckContext* context);
   bool RepairJournal(TimelineId id, const CheckOptions& options, CheckReport* report);
   bool RepairBroken(const CheckOptions& options, CheckReport* report);
