@@ -399,6 +399,7 @@ void DiffCommand(const std::filesystem::path& socket, const PastRequest& request
     throw Refused(EINVAL, "rewind diff takes NAME, one time or two, and then perhaps a /path");
   asked["From"] = times[0];
   if (times.size() == 2) asked["To"] = times[1];
+  const bool terminal = isatty(STDOUT_FILENO) != 0;
   uint64_t lines = 0;
   for (;;) {
     const Json answer = Ask(socket, "Rewind.Diff", asked);
@@ -408,7 +409,9 @@ void DiffCommand(const std::filesystem::path& socket, const PastRequest& request
       ++lines;
       std::cout << (request.json ? change.dump() : DifferenceText(change)) << '\n';
       if (!request.patch || request.json || change.at("type") != "file") continue;
-      std::cout << Patch(socket, request.name, change, answer.at("From"), answer.at("To"));
+      const std::string patch =
+          Patch(socket, request.name, change, answer.at("From"), answer.at("To"));
+      std::cout << (terminal ? ShownLines(patch) : patch);
     }
     if (!answer.contains("Next")) break;
     asked["Skip"] = answer["Next"];

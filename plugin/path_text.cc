@@ -57,6 +57,12 @@ std::string Shown(std::string_view text) {
                 [](std::string_view character, std::string_view) { return IsControl(character); });
 }
 
+std::string ShownLines(std::string_view text) {
+  return Escape(text, [](std::string_view character, std::string_view) {
+    return IsControl(character) && character != "\n" && character != "\t";
+  });
+}
+
 std::string PathOfText(std::string_view text) {
   std::string bytes;
   while (!text.empty()) {

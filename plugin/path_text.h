@@ -20,5 +20,7 @@ std::string TextOfArgument(std::string_view argument);
 // A text fit for a line of its own on a terminal: control characters are written `\xNN`, too. This
 // leads back to the path as well.
 std::string Shown(std::string_view text);
+// The same for several lines, with tabs: contents of files may hold what commands a terminal.
+std::string ShownLines(std::string_view text);
 
 }  // namespace rw

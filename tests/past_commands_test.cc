@@ -239,6 +239,21 @@ TEST_F(PastCommandsTest, DiffTellsWhatChangedBetweenTwoTimes) {
               AllOf(HasSubstr("R  /e -> /d/\n"), HasSubstr("A  /gone\n"), HasSubstr("D  /new\n")));
 }
 
+// Who looks at a difference does not have the terminal do what a container wrote.
+TEST_F(PastCommandsTest, ContentsDoNotCommandATerminal) {
+  Write("text", "one\n");
+  const std::string from = Now();
+  Write("text", "\x1b]0;title\a\ttwo \u00e9\n");
+  const std::vector<std::string> diff = {"diff", "v", from, "-p"};
+  EXPECT_THAT(Done(diff), HasSubstr("\n+\x1b]0;title\a\ttwo \u00e9\n"));
+  std::vector<std::string> command = diff;
+  command.insert(command.begin(), REWIND_BINARY);
+  command.insert(command.end(), {"--socket", daemon_.socket()});
+  const testing::RunResult seen = testing::RunOnTerminal(command, 100);
+  EXPECT_EQ(seen.exit_code, kExitDone);
+  EXPECT_THAT(seen.out, HasSubstr("\n+\\x1b]0;title\\x07\ttwo \u00e9\r\n"));
+}
+
 TEST_F(PastCommandsTest, DiffFindsAFileWhoseNameHasComeAndGone) {
   for (int i = 0; i < 40; ++i) {
     Write("often", "x");
