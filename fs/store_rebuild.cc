@@ -9,6 +9,7 @@
 #include "fs/store_impl.h"
 #include "metadata/index_salvage.h"
 #include "metadata/refused.h"
+#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {
@@ -222,6 +223,7 @@ void StoreImpl::RebuildIndex(const std::string& why) {
   spdlog::error("the index has to be made again: {}", why);
   CloseIndex();
   stdfs::remove_all(root_ / kNewIndex);
+  for (const std::string& mended : MendTables(root_ / kIndex)) spdlog::warn(mended);
   auto salvage = IndexSalvage::Open(root_ / kIndex, root_ / kScratch);
   index_ = OpenIndexIn(root_ / kNewIndex);
   FillIndex(salvage.get());

@@ -16,6 +16,8 @@
 
 #include "metadata/coding.h"
 #include "metadata/index_files.h"
+#include "metadata/index_reads.h"
+#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {
@@ -49,13 +51,21 @@ class DamageWatch {
 rocksdb::Slice ToSlice(std::string_view view) { return {view.data(), view.size()}; }
 std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
-class FlushListener : public rocksdb::EventListener {
+class Listener : public rocksdb::EventListener {
  public:
-  FlushListener(std::function<void()> before_flush, std::shared_ptr<DamageWatch> watch)
-      : before_flush_(std::move(before_flush)), watch_(std::move(watch)) {}
+  Listener(std::function<void()> before_flush, std::shared_ptr<DamageWatch> watch,
+           std::shared_ptr<rocksdb::FileSystem> files)
+      : before_flush_(std::move(before_flush)),
+        watch_(std::move(watch)),
+        files_(std::move(files)) {}
   // Called after the memtables to flush are chosen and before anything of them is written.
   void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     if (before_flush_) before_flush_();
+  }
+  // Called before the list of files has the table.
+  void OnTableFileCreated(const rocksdb::TableFileCreationInfo& table) override {
+    if (table.status.ok())
+      KeepTableTail(files_.get(), table.file_path, table.table_properties.data_size);
   }
   // A compaction that meets damage leaves its input as it was. RocksDB would take no more writes
   // of anybody: one volume's damage would be all volumes'.
@@ -77,6 +87,7 @@ class FlushListener : public rocksdb::EventListener {
  private:
   std::function<void()> before_flush_;
   std::shared_ptr<DamageWatch> watch_;
+  std::shared_ptr<rocksdb::FileSystem> files_;
 };
 
 [[noreturn]] void ThrowLost() {
@@ -88,7 +99,7 @@ class RocksCursor : public Index::Cursor {
   RocksCursor(rocksdb::DB* db, std::string prefix, Index::Purpose purpose, DamageWatch* watch,
               const LostRanges* lost)
       : upper_(AfterPrefix(std::move(prefix))), upper_slice_(upper_), watch_(watch), lost_(lost) {
-    rocksdb::ReadOptions options;
+    rocksdb::ReadOptions options = IndexReadOptions();
     options.iterate_upper_bound = &upper_slice_;
     if (purpose == Index::Purpose::kScan) {
       options.fill_cache = false;
@@ -194,7 +205,7 @@ class RocksIndex : public Index {
 
   std::optional<std::string> Get(std::string_view key) override {
     std::string value;
-    const rocksdb::Status status = db_->Get({}, ToSlice(key), &value);
+    const rocksdb::Status status = db_->Get(IndexReadOptions(), ToSlice(key), &value);
     if (status.IsNotFound()) {
       if (!lost_.empty() && lost_.Touch(key, std::string(key) + '\0')) ThrowLost();
       return std::nullopt;
@@ -220,7 +231,7 @@ class RocksIndex : public Index {
 
   Ino LastIno(TimelineId timeline) override {
     const std::string prefix = TypePrefix(KeyType::kInode, timeline);
-    const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator({}));
+    const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(IndexReadOptions()));
     const std::string after = AfterPrefix(prefix);
     iterator->SeekForPrev(after);
     watch_->Saw(iterator->status());
@@ -270,7 +281,7 @@ class RocksIndex : public Index {
     rocksdb::WriteBatch batch;
     const std::string end = AfterPrefix(prefix);
     const rocksdb::Slice end_slice(end);
-    rocksdb::ReadOptions options;
+    rocksdb::ReadOptions options = IndexReadOptions();
     options.iterate_upper_bound = &end_slice;
     options.fill_cache = false;
     const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(options));
@@ -368,7 +379,8 @@ class KindAndTimeline : public rocksdb::SliceTransform {
 };
 
 rocksdb::Options RocksOptions(const Index::Options& options,
-                              const std::shared_ptr<DamageWatch>& watch) {
+                              const std::shared_ptr<DamageWatch>& watch,
+                              const std::shared_ptr<rocksdb::FileSystem>& files) {
   rocksdb::Options rocks;
   rocks.create_if_missing = true;
   rocks.write_buffer_size = options.tuning.memtable_bytes;
@@ -383,7 +395,7 @@ rocksdb::Options RocksOptions(const Index::Options& options,
   rocks.max_log_file_size = 1 << 20;
   rocks.stats_dump_period_sec = 0;
   rocks.stats_persist_period_sec = 0;
-  rocks.listeners.push_back(std::make_shared<FlushListener>(options.before_flush, watch));
+  rocks.listeners.push_back(std::make_shared<Listener>(options.before_flush, watch, files));
   // Directories that are filled and emptied leave runs of deleted keys; compact those soon, readdir
   // walks them.
   rocks.table_properties_collector_factories.push_back(
@@ -406,9 +418,9 @@ rocksdb::Options RocksOptions(const Index::Options& options,
 
 std::unique_ptr<Index> Index::Open(const Options& options) {
   const auto watch = std::make_shared<DamageWatch>(options.on_damage);
-  rocksdb::Options rocks = RocksOptions(options, watch);
   const auto files = MakeIndexFiles(
       options.tuning.files != nullptr ? options.tuning.files : rocksdb::FileSystem::Default());
+  rocksdb::Options rocks = RocksOptions(options, watch, files);
   std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
   rocks.env = env.get();
   const auto cut = CutTornManifest(files.get(), options.path.string());
@@ -417,6 +429,7 @@ std::unique_ptr<Index> Index::Open(const Options& options) {
   const rocksdb::Status status = rocksdb::DB::Open(rocks, options.path.string(), &db);
   if (status.IsPathNotFound()) throw IndexDamaged("index: " + status.ToString());
   Check(status);
+  KeepMissingTails(files.get(), db);
   return std::make_unique<RocksIndex>(std::move(env), std::unique_ptr<rocksdb::DB>(db),
                                       options.name_seed, watch);
 }

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "metadata/coding.h"
+#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {
@@ -51,6 +52,12 @@ class IndexFiles : public rocksdb::FileSystemWrapper {
       if (!status.ok()) return status;
     }
     return FileSystemWrapper::RenameFile(from, to, options, dbg);
+  }
+
+  IOStatus DeleteFile(const std::string& path, const IOOptions& options,
+                      IODebugContext* dbg) override {
+    if (path.ends_with(".sst")) DropTableTail(target(), path);
+    return FileSystemWrapper::DeleteFile(path, options, dbg);
   }
 };
 

@@ -1,12 +1,13 @@
 #include "metadata/index_salvage.h"
 
 #include <rocksdb/db.h>
-#include <rocksdb/sst_file_reader.h>
 
 #include <algorithm>
 
 #include "metadata/index.h"
+#include "metadata/index_reads.h"
 #include "metadata/keys.h"
+#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {
@@ -27,22 +28,12 @@ std::unique_ptr<rocksdb::DB> OpenReadOnly(const stdfs::path& path) {
   return std::unique_ptr<rocksdb::DB>(db);
 }
 
-// Whether the file is the table that the list of files means: another of the same size opens as
-// well.
-bool IsTable(const std::string& path, const rocksdb::LiveFileMetaData& listed) {
-  std::error_code error;
-  const auto size = stdfs::file_size(path, error);
-  rocksdb::SstFileReader reader{rocksdb::Options()};
-  if (error || size != listed.size || !reader.Open(path).ok()) return false;
-  const auto properties = reader.GetTableProperties();
-  return properties != nullptr && properties->orig_file_number == listed.file_number;
-}
-
-bool EachFileOpens(rocksdb::DB* db) {
+// One that cannot be opened is an error wherever its keys would be.
+bool EachFileIsItself(rocksdb::DB* db) {
   std::vector<rocksdb::LiveFileMetaData> files;
   db->GetLiveFilesMetaData(&files);
-  return std::all_of(files.begin(), files.end(), [](const auto& listed) {
-    return IsTable(listed.db_path + listed.name, listed);
+  return std::none_of(files.begin(), files.end(), [](const auto& listed) {
+    return IsAnotherTable(listed.db_path + listed.name, listed.file_number);
   });
 }
 
@@ -90,7 +81,7 @@ std::unique_ptr<IndexSalvage> IndexSalvage::Open(const stdfs::path& path,
   std::unique_ptr<IndexSalvage> salvage(new IndexSalvage());
   salvage->db_ = OpenReadOnly(path);
   if (salvage->db_ != nullptr) {
-    salvage->whole_ = EachFileOpens(salvage->db_.get());
+    salvage->whole_ = EachFileIsItself(salvage->db_.get());
     return salvage;
   }
   std::error_code error;
@@ -120,7 +111,7 @@ IndexSalvage::Ranges IndexSalvage::Copy(const std::string& from, const std::stri
                                         Index* to) {
   Ranges lost;
   const rocksdb::Slice end_slice(end);
-  rocksdb::ReadOptions options;
+  rocksdb::ReadOptions options = IndexReadOptions();
   options.iterate_upper_bound = &end_slice;
   options.fill_cache = false;
   Index::Entries entries;
@@ -146,7 +137,7 @@ IndexSalvage::Ranges IndexSalvage::Copy(const std::string& from, const std::stri
 // The first place from which on something can be read again; `limit` if there is none.
 std::string IndexSalvage::FirstReadable(const std::string& after, const std::string& limit) {
   const rocksdb::Slice limit_slice(limit);
-  rocksdb::ReadOptions options;
+  rocksdb::ReadOptions options = IndexReadOptions();
   options.iterate_upper_bound = &limit_slice;
   const auto readable = [&](const std::string& at) {
     const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(options));

@@ -26,7 +26,7 @@ class IndexSalvage {
   IndexSalvage(const IndexSalvage&) = delete;
   IndexSalvage& operator=(const IndexSalvage&) = delete;
 
-  // Every file is there: what is not found and not damaged was not in it.
+  // What is not found and not damaged was not in it.
   bool whole() const { return whole_; }
   // The list of files was made anew: what had been deleted may be there again, but for what has a
   // newer version.

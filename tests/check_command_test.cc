@@ -35,6 +35,13 @@ class CheckCommandTest : public testing::CommandLineTest {
     std::ofstream(directory / "dir/file") << std::string(kFileBytes, fill);
     return directory;
   }
+  static void ExpectReadError(const stdfs::path& path, off_t at) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    char byte = 0;
+    EXPECT_EQ(pread(fd, &byte, 1, at), -1);
+    EXPECT_EQ(errno, EIO);
+    close(fd);
+  }
   Json Check(std::vector<std::string> arguments, int exit_code) const {
     arguments.insert(arguments.begin(), "check");
     arguments.push_back("--json");
@@ -110,11 +117,7 @@ TEST_F(CheckCommandTest, WhatCannotBeRepairedStaysAnErrorAndIsListed) {
   EXPECT_FALSE(Check({"v", "--repair"}, kCheckHurt)["sound"]);
   EXPECT_EQ(Check({"v"}, kCheckHurt)["hurt"][0]["path"], "/dir/file");
   Done({"mount", "v", mounted});
-  const int fd = open((mounted / "dir/file").c_str(), O_RDONLY | O_CLOEXEC);
-  char byte = 0;
-  EXPECT_EQ(pread(fd, &byte, 1, 100), -1);
-  EXPECT_EQ(errno, EIO);
-  close(fd);
+  ExpectReadError(mounted / "dir/file", 100);
   std::ofstream(mounted / "new") << "the volume can be written";
   EXPECT_EQ(Read(mounted / "new"), "the volume can be written");
   // Once it is overwritten, only the past is hurt.
@@ -134,6 +137,25 @@ TEST_F(CheckCommandTest, ASegmentsHeaderIsWrittenAgain) {
   Check({"v"}, kCheckSound);
   Done({"mount", "v", mounted});
   EXPECT_TRUE(Read(mounted / "dir/file") == std::string(kFileBytes, 'Q'));
+}
+
+// Nothing but the history of operations tells of a segment without data.
+TEST_F(CheckCommandTest, AMissingSegmentIsFound) {
+  const stdfs::path mounted = MakeVolume("v", 'Q');
+  for (int i = 0; i < 4000; ++i) stdfs::create_directory(mounted / std::to_string(i));
+  Done({"umount", mounted});
+  Check({"v"}, kCheckSound);
+  daemon_.Stop();
+  const stdfs::path journal = daemon_.root() / "journal/1";
+  ASSERT_TRUE(stdfs::exists(journal / "0000000003.seg"));
+  ASSERT_NE(FindData('Q').first, journal / "0000000002.seg");
+  stdfs::remove(journal / "0000000002.seg");
+  daemon_.Restart();
+  const Json hurt = Check({"v"}, kCheckHurt)["hurt"];
+  ASSERT_EQ(hurt.size(), 1U) << hurt;
+  EXPECT_EQ(hurt[0]["kind"], "segment");
+  EXPECT_THAT(hurt[0]["what"].get<std::string>(),
+              HasSubstr("missing segment: " + (journal / "0000000002.seg").string()));
 }
 
 // Their checksums say where in a segment data lie, and not in whose.
@@ -168,12 +190,17 @@ TEST_F(CheckCommandTest, AJournalThatDidNotRecoverIsRepaired) {
   const auto [segment, position] = FindData('Q');
   for (const uint64_t damaged : {uint64_t{30}, position + 5000}) {  // its header, data
     SCOPED_TRACE(damaged);
+    const bool data = damaged > position;
     Done({"mark", "v", "m" + std::to_string(damaged)});  // which syncs what was written
     daemon_.Kill();
     Flip(segment, damaged);
     daemon_.Restart();
     const stdfs::path mounted = MakeDirectory("again " + std::to_string(damaged));
-    EXPECT_EQ(Rewind({"mount", "v", mounted}).exit_code, kExitRefused);
+    EXPECT_EQ(Rewind({"mount", "v", mounted}).exit_code, data ? kExitDone : kExitRefused);
+    if (data) {
+      ExpectReadError(mounted / "dir/file", 5000);
+      Done({"umount", mounted});
+    }
     EXPECT_FALSE(Check({"v"}, kCheckHurt)["sound"]);
     EXPECT_TRUE(Check({"v", "--repair"}, kCheckSound)["hurt"][0]["repaired"]);
     Check({}, kCheckSound);
