@@ -53,7 +53,8 @@ if [[ $sanitizer ]]; then
   into="log_path=$reports/of handle_segv=0 handle_abort=0"
   # io_sync=0: that one thread wrote to /dev/fuse before another read there orders nothing of rewind's.
   export TSAN_OPTIONS="$into suppressions=$source_dir/tests/tsan.supp exitcode=0 die_after_fork=0 history_size=7 io_sync=0"
-  ASAN_OPTIONS+=" $into" UBSAN_OPTIONS+=" log_path=$reports/of"
+  # What is kept from being used again counts where tests look at memory.
+  ASAN_OPTIONS+=" quarantine_size_mb=8 $into" UBSAN_OPTIONS+=" log_path=$reports/of"
 fi
 
 began=$SECONDS
@@ -93,18 +94,20 @@ check_tidy() {
   sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -A4 -E '(warning|error):' | head -n 100
   return 1
 }
-# Calls a function of this script with the arguments that follow and each line of standard input, as many at once as
-# there are processors; false if any of them failed.
+# Calls a function of this script with the arguments that follow and each line of standard input, `at_once` of them or
+# as many as there are processors; false if any of them failed.
 for_each() {
   local function=$1
   shift
-  xargs -d '\n' -P "$cores" -n 1 bash -c "$(declare -f "$function"); $function \"\$@\"" "$function" "$@"
+  xargs -d '\n' -P "${at_once:-$cores}" -n 1 bash -c "$(declare -f "$function"); $function \"\$@\"" "$function" "$@"
 }
 check_sanitized() {
   local dir=$build_dir-asan
   cmake -S "$source_dir" -B "$dir" -G Ninja "${asan_options[@]}" >/dev/null
   cmake --build "$dir" --target unit_tests || return
-  seq 0 $((cores - 1)) | for_each run_shard "$dir/tests/unit_tests" "$cores"
+  # They wait as long as they work.
+  local shards=$((2 * cores))
+  seq 0 $((shards - 1)) | at_once=$shards for_each run_shard "$dir/tests/unit_tests" "$shards"
 }
 # One of so many parts of the unit tests; shows what it printed once it has ended.
 run_shard() {

@@ -36,6 +36,7 @@ class InterruptTest : public CommandLineTest {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "mounts, needs root";
+    signal(SIGINT, SIG_DFL);  // a shell ignores it for what it starts in the background
     Done({"create", "v"});
     top_ = MakeDirectory("volume");
     Done({"mount", "v", top_});

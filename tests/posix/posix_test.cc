@@ -79,6 +79,10 @@ TEST_P(PosixTest, OnACloneWithContents) {
 }
 
 TEST_P(PosixTest, FromTwoProcessesAtOnce) {
+#ifdef __SANITIZE_ADDRESS__
+  // gcc 12's may be holding a lock of its allocator in another thread while the process forks.
+  GTEST_SKIP() << "AddressSanitizer does not allocate in what was forked from threads";
+#endif
   NewVolume();
   const std::vector<std::string> directories = {path_ + "/one", path_ + "/two"};
   for (const std::string& directory : directories) std::filesystem::create_directory(directory);
