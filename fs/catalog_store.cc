@@ -21,9 +21,33 @@ void ForEach(Index* index, KeyType type, Fn fn) {
   for (cursor->Seek(prefix); cursor->Valid(); cursor->Next()) fn(cursor->value());
 }
 
+std::vector<CatalogMutation> Entries(const CatalogStore::Change& change, VolumeId next_volume,
+                                     TimelineId next_timeline) {
+  std::vector<CatalogMutation> entries;
+  for (const VolumeRecord& record : change.put_volumes)
+    entries.push_back({VolumeKey(record.name), record.Encode()});
+  for (const std::string& name : change.end_volumes)
+    entries.push_back({VolumeKey(name), std::nullopt});
+  for (const VolumeRecord& record : change.put_removed)
+    entries.push_back({RemovedKey(record.id), record.Encode()});
+  for (const VolumeId id : change.end_removed) entries.push_back({RemovedKey(id), std::nullopt});
+  for (const TimelineRecord& record : change.put_timelines)
+    entries.push_back({TimelineKey(record.id), record.Encode()});
+  for (const TimelineId id : change.end_timelines)
+    entries.push_back({TimelineKey(id), std::nullopt});
+  for (const Mark& mark : change.put_marks)
+    entries.push_back({MarkKey(mark.volume, mark.label), mark.Encode()});
+  for (const Mark& mark : change.end_marks)
+    entries.push_back({MarkKey(mark.volume, mark.label), std::nullopt});
+  entries.push_back(
+      {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
+  return entries;
+}
+
 }  // namespace
 
-CatalogStore::CatalogStore(const StoreContext& context, bool clean) : context_(context) {
+CatalogStore::CatalogStore(const StoreContext& context, bool clean)
+    : context_(context), copy_(context.files, context.root) {
   TimelineRecord record;
   record.id = kControlTimeline;
   StoreContext small = context;
@@ -98,34 +122,18 @@ const VolumeRecord& CatalogStore::NeedSource(const std::string& name) const {
 void CatalogStore::Commit(const Change& change) {
   VolumeId next_volume = next_volume_;
   TimelineId next_timeline = next_timeline_;
+  for (const VolumeRecord& record : change.put_volumes)
+    next_volume = std::max(next_volume, record.id + 1);
+  for (const TimelineRecord& record : change.put_timelines)
+    next_timeline = std::max(next_timeline, record.id + 1);
   Timeline::Operation operation;
   operation.type = RecordType::kCatalog;
-  auto& entries = operation.body.mutations.catalog;
-  for (const VolumeRecord& record : change.put_volumes) {
-    entries.push_back({VolumeKey(record.name), record.Encode()});
-    next_volume = std::max(next_volume, record.id + 1);
-  }
-  for (const std::string& name : change.end_volumes)
-    entries.push_back({VolumeKey(name), std::nullopt});
-  for (const VolumeRecord& record : change.put_removed)
-    entries.push_back({RemovedKey(record.id), record.Encode()});
-  for (const VolumeId id : change.end_removed) entries.push_back({RemovedKey(id), std::nullopt});
-  for (const TimelineRecord& record : change.put_timelines) {
-    entries.push_back({TimelineKey(record.id), record.Encode()});
-    next_timeline = std::max(next_timeline, record.id + 1);
-  }
-  for (const TimelineId id : change.end_timelines)
-    entries.push_back({TimelineKey(id), std::nullopt});
-  for (const Mark& mark : change.put_marks)
-    entries.push_back({MarkKey(mark.volume, mark.label), mark.Encode()});
-  for (const Mark& mark : change.end_marks)
-    entries.push_back({MarkKey(mark.volume, mark.label), std::nullopt});
-  entries.push_back(
-      {CountersKey(), json{{"next_volume", next_volume}, {"next_timeline", next_timeline}}.dump()});
+  operation.body.mutations.catalog = Entries(change, next_volume, next_timeline);
   {
     const std::lock_guard lock(control_->mutex());
     if (control_->ApplyPending()) {
       Load();
+      BeginCopy();
       throw Refused(EAGAIN,
                     "an earlier change of the catalog has only now been done; look, and try again");
     }
@@ -157,6 +165,14 @@ void CatalogStore::Commit(const Change& change) {
     of_volume->second.erase(mark.label);
     if (of_volume->second.empty()) marks_.erase(of_volume);
   }
+  if (!copy_.Append(operation.instant, operation.body.mutations)) BeginCopy();
+}
+
+void CatalogStore::BeginCopy() {
+  if (last_instant() == Instant{}) return;  // nothing has happened yet
+  Mutations all;
+  all.catalog = Entries(All(), next_volume_, next_timeline_);
+  copy_.Begin(last_instant(), all);
 }
 
 void CatalogStore::ForgetTimelines(const std::vector<TimelineId>& gone, Change* change) const {
@@ -181,7 +197,7 @@ void CatalogStore::ForgetTimelines(const std::vector<TimelineId>& gone, Change* 
   for (const auto& [id, record] : removed_) forget(record, &change->put_removed);
 }
 
-uint32_t CatalogStore::Rewrite() {
+CatalogStore::Change CatalogStore::All() const {
   Change all;
   for (const auto& [name, record] : volumes_) all.put_volumes.push_back(record);
   for (const auto& [id, record] : removed_) all.put_removed.push_back(record);
@@ -189,7 +205,12 @@ uint32_t CatalogStore::Rewrite() {
   for (const auto& [id, marks] : marks_) {
     for (const auto& [label, mark] : marks) all.put_marks.push_back(mark);
   }
-  Commit(all);
+  return all;
+}
+
+uint32_t CatalogStore::Rewrite() {
+  Commit(All());
+  BeginCopy();
   return control_->end().segment;
 }
 

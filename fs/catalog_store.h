@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/catalog_copy.h"
 #include "fs/timeline.h"
 #include "metadata/catalog.h"
 #include "metadata/kept.h"
@@ -77,6 +78,10 @@ class CatalogStore {
   // The timeline that the volume was bound to at `at`; nothing if that is gone.
   static std::optional<TimelineId> BoundAt(const VolumeRecord& record, Instant at);
 
+  Instant last_instant() const { return control_->last_instant(); }  // of the newest change
+  // Once it is certain that this is the catalog.
+  void BeginCopy();
+
   void Sync() { control_->Sync(); }
   void NoteDurable() { control_->NoteDurable(); }
 
@@ -90,9 +95,11 @@ class CatalogStore {
 
  private:
   void Load();
+  Change All() const;
 
   StoreContext context_;
   std::unique_ptr<Timeline> control_;
+  CatalogCopy copy_;
   std::map<std::string, VolumeRecord> volumes_;
   std::map<TimelineId, TimelineRecord> timelines_;
   std::map<VolumeId, std::map<std::string, Mark>> marks_;

@@ -105,6 +105,8 @@ class StoreImpl : public Store {
   // --- store_rebuild.cc ---
   std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
   void OpenCatalog(bool clean);
+  void RecoverCatalog(bool clean);
+  void TakeCatalog(const CatalogCopy::Contents& copy);
   void ReadCatalog(bool clean);
   void BeginCatalogAnew();
   void CloseIndex();

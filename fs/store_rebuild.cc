@@ -49,12 +49,13 @@ void Touch(const stdfs::path& path, const std::string& text) {
 // volumes that were never made, and removed.
 void NeedNoVolumes(FileLayer* files, const stdfs::path& journals) {
   const std::string control = std::to_string(kControlTimeline);
+  if (CatalogCopy::Read(files, journals.parent_path())) return;
   for (const std::string& name : files->List(journals)) {
     if (name == control || ListSegments(files, journals / name).empty()) continue;
     throw Refused(EIO, "the catalog is lost: neither its journal, " +
                            (journals / control).string() +
-                           ", nor an index is there, but journals of volumes are; nothing was "
-                           "changed");
+                           ", nor its copy or an index is there, but journals of volumes are; "
+                           "nothing was changed");
   }
 }
 
@@ -95,13 +96,20 @@ void StoreImpl::SawDamage(const std::string& what) {
 }
 
 // Nobody can ask for a repair of the catalog's journal before it is read, and all volumes depend on
-// it. An index that was closed in order knows as well what is in the catalog.
+// it. Its copy knows as well what is in the catalog, and so does an index that was closed in order.
 void StoreImpl::OpenCatalog(bool clean) {
+  RecoverCatalog(clean);
+  catalog_->BeginCopy();
+}
+
+void StoreImpl::RecoverCatalog(bool clean) {
+  const auto copy = CatalogCopy::Read(files_, root_);
   // What is wrong with its journal, if anything.
   const auto try_to = [&]() -> std::optional<Refused> {
     try {
       ReadCatalog(clean);
-      return std::nullopt;
+      if (!copy || copy->at <= catalog_->last_instant()) return std::nullopt;
+      return Refused(EIO, "its journal has lost what was done last");
     } catch (const IndexDamaged&) {
       throw;
     } catch (const Refused& refused) {
@@ -116,11 +124,33 @@ void StoreImpl::OpenCatalog(bool clean) {
   options.repair = true;
   CheckReport report;
   RepairJournal(kControlTimeline, options, &report);
-  if (report.hurts.empty() && !clean) throw *flaw;
   const auto left = try_to();
   if (!left) return;
-  if (!clean) throw *left;
+  if (!clean) {
+    if (!copy) throw *left;
+    TakeCatalog(*copy);
+  }
   BeginCatalogAnew();
+}
+
+// Into the index, in place of what that knows.
+void StoreImpl::TakeCatalog(const CatalogCopy::Contents& copy) {
+  const auto covered = index_->FindCovered(kControlTimeline);
+  if (covered && covered->instant > copy.at)
+    throw Refused(EIO, "the catalog's journal is damaged, and its copy is older than the index");
+  Index::Entries entries;
+  for (const KeyType type : {KeyType::kVolume, KeyType::kRemoved, KeyType::kTimeline,
+                             KeyType::kMark, KeyType::kCounters}) {
+    const std::string prefix(1, static_cast<char>(type));
+    const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
+    for (cursor->Seek(prefix); cursor->Valid(); cursor->Next())
+      entries.emplace_back(cursor->key(), std::nullopt);
+  }
+  for (const CatalogMutation& m : copy.changes) entries.emplace_back(m.key, m.value);
+  index_->Rewrite(entries);
+  index_->Flush();
+  RaiseIndexFloor();
+  spdlog::warn("the catalog was taken from its copy");
 }
 
 void StoreImpl::ReadCatalog(bool clean) {

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "metadata/time_text.h"
 #include "tests/support/command_line_test.h"
@@ -34,6 +35,11 @@ class CheckCommandTest : public testing::CommandLineTest {
     stdfs::create_directory(directory / "dir");
     std::ofstream(directory / "dir/file") << std::string(kFileBytes, fill);
     return directory;
+  }
+  static void Zero(const stdfs::path& path, uint64_t position, size_t bytes) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(position));
+    file << std::string(bytes, '\0');
   }
   static void ExpectReadError(const stdfs::path& path, off_t at) {
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -236,9 +242,34 @@ TEST_F(CheckCommandTest, AllVolumesAreThereWhenTheCatalogsJournalIsDamaged) {
   expect_all("without a file");
   stdfs::remove_all(daemon_.root() / "index");
   expect_all("and then without an index");
-  // Without either, nobody knows what there was, and nothing more is taken away.
-  stdfs::remove_all(daemon_.root() / "index");
-  stdfs::remove_all(daemon_.root() / "journal/0");
+  // Not closed in order, what was done last is in the journal and its copy alone.
+  const std::vector<std::pair<std::string, std::function<void(const stdfs::path&)>>> damages = {
+      {"without records", [](const auto& file) { stdfs::resize_file(file, 64); }},
+      {"of zeros", [](const auto& file) { Zero(file, 0, 4096); }},
+      {"without its last record", [](const auto& file) { Zero(file, 4096, 60 << 10); }},
+      {"without a file", [](const auto& file) { stdfs::remove(file); }}};
+  int made = 0;
+  for (const bool index : {true, false}) {
+    for (const auto& [how, damage] : damages) {
+      const std::string name = "new-" + std::to_string(++made);
+      daemon_.Restart();
+      Done({"create", name, "-o", "size=1G"});
+      stdfs::path last;
+      for (const auto& entry : stdfs::directory_iterator(daemon_.root() / "journal/0"))
+        if (entry.path().extension() == ".seg") last = std::max(last, entry.path());
+      daemon_.Kill();
+      damage(last);
+      if (!index) stdfs::remove_all(daemon_.root() / "index");
+      expect_all(how + " and not closed in order" + (index ? "" : ", and without an index"));
+      daemon_.Restart();
+      EXPECT_THAT(Done({"ls"}), HasSubstr(name));
+      Done({"rm", name});
+      daemon_.Stop();
+    }
+  }
+  // Without any of the three, nobody knows what there was, and nothing more is taken away.
+  for (const char* lost : {"index", "journal/0", "catalog.copy"})
+    stdfs::remove_all(daemon_.root() / lost);
   EXPECT_THROW(daemon_.Restart(), std::runtime_error);
   EXPECT_TRUE(stdfs::exists(daemon_.root() / "journal/1/0000000001.seg"));
 }
