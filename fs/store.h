@@ -217,8 +217,11 @@ class Store {
   virtual CollectReport DryRun(const std::string& name, const RetentionSettings& changes) = 0;
   virtual std::vector<Pin> Pins(
       const std::string& name) = 0;  // oldest instant first; throws ENOENT
-  // Collects, to the end, what is no longer kept of any volume.
+  // Collects, to the end, what is no longer kept of any volume. Throws Refused(ECANCELED) if that
+  // is ended by StopCollecting; what was collected until then is.
   virtual CollectReport Collect() = 0;
+  // Ends what is being collected, soon; nothing is until the store is opened again.
+  virtual void StopCollecting() = 0;
   // For an operation that met a full disk: gives up the oldest unpinned history. True if there is
   // room now, so that it is worth trying again.
   virtual bool MakeRoom() = 0;

@@ -783,6 +783,10 @@ CollectReport StoreImpl::Collect() {
       const bool gained = report.moved_bytes < report.journal_bytes / 10 * 9;
       again = gained || collect_soon_ || !report.complete;
     });
+    if (again && collector_->stopping()) {
+      throw Refused(ECANCELED,
+                    "interrupted: the daemon ends; what is left is collected after the next start");
+    }
   }
   return sum;
 }

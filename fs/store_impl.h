@@ -60,6 +60,7 @@ class StoreImpl : public Store {
   CollectReport DryRun(const std::string& name, const RetentionSettings& changes) override;
   std::vector<Pin> Pins(const std::string& name) override;
   CollectReport Collect() override;
+  void StopCollecting() override { collector_->Stop(); }
   bool MakeRoom() override;
   EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                         const EventCallback& callback) override;

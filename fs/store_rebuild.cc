@@ -8,8 +8,8 @@
 
 #include "fs/store_impl.h"
 #include "metadata/index_salvage.h"
+#include "metadata/index_tails.h"
 #include "metadata/refused.h"
-#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {

@@ -17,7 +17,7 @@
 #include "metadata/coding.h"
 #include "metadata/index_files.h"
 #include "metadata/index_reads.h"
-#include "metadata/table_tails.h"
+#include "metadata/index_tails.h"
 
 namespace rw {
 namespace {

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "metadata/coding.h"
-#include "metadata/table_tails.h"
+#include "metadata/index_tails.h"
 
 namespace rw {
 namespace {

@@ -11,7 +11,7 @@
 namespace rw {
 
 // `target`, but the names in a directory are durable before its CURRENT says which of them to use,
-// and a table's tail (metadata/table_tails.h) goes with it.
+// and a table's tail (metadata/index_tails.h) goes with it.
 std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(
     const std::shared_ptr<rocksdb::FileSystem>& target);
 

@@ -6,8 +6,8 @@
 
 #include "metadata/index.h"
 #include "metadata/index_reads.h"
+#include "metadata/index_tails.h"
 #include "metadata/keys.h"
-#include "metadata/table_tails.h"
 
 namespace rw {
 namespace {

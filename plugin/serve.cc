@@ -191,7 +191,7 @@ void ServeAsDaemon(const ServeSettings& settings, const Inheritance& inheritance
   WaitUntilReadable(end_fd);
   spdlog::info("told to end: unmounting");
   heartbeat.Probe(nullptr);
-  opening.volumes().EndChecks();
+  opening.volumes().EndLongWork();
   server.Stop();
   opening.volumes().UnmountAll();
   opening.store().SyncAll();

@@ -754,7 +754,7 @@ CheckReport Volumes::Check(CheckOptions options, const std::optional<std::string
     throw Refused(EINVAL, "a time is one of a volume: name the volume");
   if (at) options.at = InstantOf(options.volume, *at);
   check_given_up_ = false;
-  options.go_on = [this] { return !checks_end_ && !check_given_up_; };
+  options.go_on = [this] { return !ending_ && !check_given_up_; };
   options.progress = [this](const CheckProgress& progress) {
     const std::lock_guard lock(progress_mutex_);
     progress_ = progress;

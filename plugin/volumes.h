@@ -107,7 +107,7 @@ class Volumes {
     return store_.DryRun(name, changes);
   }
   CollectReport Collect() { return store_.Collect(); }
-  // One at a time: Refused(EBUSY). Ends early after EndChecks, for good.
+  // One at a time: Refused(EBUSY). Ends early after EndLongWork.
   CheckReport Check(CheckOptions options, const std::optional<std::string>& at);
   void NeedRoomForIndex() { store_.NeedRoomForIndex(); }
   CheckProgress Progress();  // of the check under way
@@ -140,7 +140,11 @@ class Volumes {
   void Upgrade();
   const std::string& failed_upgrade() const { return options_.failed_upgrade; }
 
-  void EndChecks() { checks_end_ = true; }
+  // Ends, soon and for good, what may take long: checks, restores, collecting.
+  void EndLongWork() {
+    ending_ = true;
+    store_.StopCollecting();
+  }
   std::vector<Pin> Pins(const std::string& name) { return store_.Pins(name); }
   std::vector<RemovedVolume> ListRemoved() { return store_.ListRemoved(); }
   void Purge(const std::string& name) { store_.Purge(name); }
@@ -250,7 +254,7 @@ class Volumes {
   Store& store_;
   const VolumesOptions options_;
   std::mutex checking_;  // held by the check under way
-  std::atomic<bool> checks_end_{false};
+  std::atomic<bool> ending_{false};
   std::atomic<bool> check_given_up_{false};
   std::mutex progress_mutex_;  // guards the next three
   CheckProgress progress_;

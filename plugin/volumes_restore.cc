@@ -49,7 +49,7 @@ RestoreReport Volumes::Restore(const RestoreRequest& request) {
       throw Refused(refused.error(), refused.what() + std::string("; nothing was changed"));
     }
   };
-  hooks.go_on = [this] { return !checks_end_; };
+  hooks.go_on = [this] { return !ending_; };
   hooks.mounted = [&] {
     bool mounted = false;
     AtHead(request.volume, [&](Session* session) { mounted = session != nullptr; });

@@ -366,5 +366,25 @@ TEST_F(CollectTest, FreedSegmentsAreUsedAgain) {
   ExpectContents("and went on");
 }
 
+TEST_F(CollectTest, AnEndIsNotKeptWaiting) {
+  const Files made = BeginWithThreeFiles();
+  WriteMuch("v", made.noise, 30);
+  files_.before_write = [&](const std::string& path) {
+    if (path.find("/journal/1/") != path.npos) store_->StopCollecting();
+  };
+  try {
+    store_->Collect();
+    FAIL() << "collected to the end";
+  } catch (const Refused& refused) {
+    EXPECT_EQ(refused.error(), ECANCELED);
+  }
+  files_.before_write = {};
+  ExpectContents("after a run that was ended");
+  Open();
+  OpenVolume("v");
+  EXPECT_GT(store_->Collect().journal_bytes, 0U);
+  ExpectContents("after the next run");
+}
+
 }  // namespace
 }  // namespace rw

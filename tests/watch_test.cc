@@ -178,7 +178,7 @@ TEST_F(WatchTest, ABrokenVolumeFailsHealth) {
     if (entry.path().extension() != ".seg" || entry.path().parent_path().filename() == "0")
       continue;
     std::fstream file(entry.path());
-    file.seekp(4096 + 512);
+    file.seekp(150);  // in one of the first operations
     file << std::string(60'000, 'y');
   }
   daemon_.Restart();

@@ -181,8 +181,8 @@ TEST_F(IndexDiskErrorTest, WhatCannotBeReadIsAnErrorUntilItCan) {
 // While a flush is under way more of them become due, and the next fails as the first has. A
 // commit that waits forever is one that the time limit of tests finds.
 TEST(IndexFlushTest, FailsTwiceAndIsDoneInTheEnd) {
-  constexpr uint64_t kMostCalls = 12;  // of a flush
-  constexpr uint64_t kCommits = 400;
+  constexpr uint64_t kMostCalls = 16;  // of a flush
+  constexpr uint64_t kCommits = 600;
   TempDir dir;
   for (uint64_t n = 1; n <= kMostCalls; ++n) {
     SCOPED_TRACE(n);

@@ -1,4 +1,4 @@
-#include "metadata/table_tails.h"
+#include "metadata/index_tails.h"
 
 #define XXH_INLINE_ALL
 #include <rocksdb/db.h>
