@@ -187,7 +187,7 @@ void KeepMissingTails(rocksdb::FileSystem* files, rocksdb::DB* db) {
       KeepTableTail(files, path, properties->data_size);
   }
   for (const std::string& name : superfluous)
-    files->DeleteFile(directory + "/" + name, IOOptions(), nullptr).PermitUncheckedError();
+    files->DeleteFile(stdfs::path(directory) / name, IOOptions(), nullptr).PermitUncheckedError();
 }
 
 std::vector<std::string> MendTables(const stdfs::path& directory) {
@@ -198,7 +198,8 @@ std::vector<std::string> MendTables(const stdfs::path& directory) {
   for (const std::string& name : list) {
     const auto number = NumberOf(name);
     std::string file;
-    if (!number || !rocksdb::ReadFileToString(files, tails + "/" + name, &file).ok()) continue;
+    if (!number || !rocksdb::ReadFileToString(files, stdfs::path(tails) / name, &file).ok())
+      continue;
     const auto tail = Tail::Decode(file);
     if (!tail || tail->table != *number) continue;
     std::string line = Mend(files, directory / (name + ".sst"), *tail);

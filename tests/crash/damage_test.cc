@@ -2,10 +2,11 @@
 // each answer is right, or it is EIO, and what has nothing to do with the damage stays readable.
 //
 // Method: a store with history (volumes, a clone, a snapshot volume, a rollback, marks, xattrs,
-// unlinked files), closed, or as a crash leaves it; of its files one gets a flipped bit, zeros or an earlier end, drawn by
-// seed. The store is opened, everything is read at the head and at remembered instants and compared
-// with the model; then something is written, the store is opened once more, and everything is
-// compared again. REWIND_OPS: how many times; REWIND_SEED: the first seed.
+// unlinked files), closed, or as a crash leaves it; of its files one gets a flipped bit, zeros or
+// an earlier end, drawn by seed. The store is opened, everything is read at the head and at
+// remembered instants and compared with the model; then something is written, the store is opened
+// once more, and everything is compared again. REWIND_OPS: how many times; REWIND_SEED: the first
+// seed.
 #include "tests/support/damage.h"
 
 #include <errno.h>
