@@ -30,14 +30,14 @@ void CatalogCopy::Begin(Instant at, const Mutations& all) {
       journal.Append(RecordType::kCatalog, at, 0, body.Encode(at, kTimeline), {});
       journal.Sync();
     }
-    files_->RemoveWithFiles(CopyIn(root_));
+    RemoveOld();
     files_->Rename(made, CopyIn(root_));
     files_->SyncDirectory(root_);
     journal_ = std::make_unique<Journal>(files_, CopyIn(root_), kTimeline, JournalPosition{},
                                          Instant{}, true, [](const ScannedRecord&) {});
     journal_->LimitSegments(kSegmentBytes);
-  } catch (const Refused& refused) {
-    GiveUp(refused.what());
+  } catch (const std::exception& error) {
+    GiveUp(error.what());
   }
 }
 
@@ -48,8 +48,8 @@ bool CatalogCopy::Append(Instant at, const Mutations& change) {
     body.mutations = change;
     journal_->Append(RecordType::kCatalog, at, 0, body.Encode(at, kTimeline), {});
     journal_->Sync();
-  } catch (const Refused& refused) {
-    GiveUp(refused.what());
+  } catch (const std::exception& error) {
+    GiveUp(error.what());
   }
   return journal_ != nullptr;
 }
@@ -59,30 +59,55 @@ void CatalogCopy::GiveUp(const char* why) {
   spdlog::warn("the catalog has no copy for now: {}", why);
   journal_.reset();
   try {
-    files_->RemoveWithFiles(CopyIn(root_));
-    files_->SyncDirectory(root_);
+    RemoveOld();
   } catch (const Refused& refused) {
     spdlog::error("the catalog's copy, which is old now, could not be removed: {}", refused.what());
   }
 }
 
-std::optional<CatalogCopy::Contents> CatalogCopy::Read(FileLayer* files,
-                                                       const std::filesystem::path& root) {
+// At once, not file by file: a part of it would say that there is less than there is.
+void CatalogCopy::RemoveOld() {
+  const std::filesystem::path old = root_ / "catalog.copy.old";
+  files_->RemoveWithFiles(old);
+  if (ListSegments(files_, CopyIn(root_)).empty()) return;
+  files_->Rename(CopyIn(root_), old);
+  files_->SyncDirectory(root_);
+  files_->RemoveWithFiles(old);
+}
+
+std::optional<Instant> CatalogCopy::Find(FileLayer* files, const std::filesystem::path& root) {
   try {
-    if (ListSegments(files, CopyIn(root)).empty()) return std::nullopt;
+    const std::vector<uint32_t> segments = ListSegments(files, CopyIn(root));
+    if (segments.empty() || segments.front() != 1) return std::nullopt;
     JournalScanner scanner(files, CopyIn(root), kTimeline, {}, {}, {});
-    Contents contents;
-    while (const auto record = scanner.Next()) {
-      contents.at = record->header.instant;
-      const RecordBody body = RecordBody::Decode(record->body, contents.at, kTimeline);
-      contents.changes.insert(contents.changes.end(), body.mutations.catalog.begin(),
-                              body.mutations.catalog.end());
+    while (scanner.Next()) {
     }
-    if (contents.changes.empty() || scanner.LaterRecordsProveDamage()) return std::nullopt;
-    return contents;
+    if (scanner.last_instant() == Instant{} || scanner.LaterRecordsProveDamage())
+      return std::nullopt;
+    return scanner.last_instant();
   } catch (const Refused&) {
     return std::nullopt;
   }
+}
+
+void CatalogCopy::CopyTo(FileLayer* files, const std::filesystem::path& root,
+                         const std::filesystem::path& directory) {
+  const std::filesystem::path made = directory.string() + ".new";
+  files->RemoveWithFiles(made);
+  files->MakeDirectory(made);
+  for (const uint32_t number : ListSegments(files, CopyIn(root))) {
+    const auto from = files->Open(CopyIn(root) / SegmentFileName(number), FileLayer::Mode::kRead);
+    std::string bytes(from->Size(), '\0');
+    bytes.resize(from->ReadAt(bytes, 0));
+    const auto to = files->Open(made / SegmentFileName(number), FileLayer::Mode::kCreate);
+    const iovec part{bytes.data(), bytes.size()};
+    to->WriteAt({&part, 1}, 0);
+    to->SyncData();
+  }
+  files->SyncDirectory(made);
+  files->RemoveWithFiles(directory);
+  files->Rename(made, directory);
+  files->SyncDirectory(directory.parent_path());
 }
 
 }  // namespace rw

@@ -27,15 +27,15 @@ class CatalogCopy {
   // A change, which is durable when this returns. False if there is no copy to append it to.
   bool Append(Instant at, const Mutations& change);
 
-  struct Contents {
-    Instant at;                            // of its newest record
-    std::vector<CatalogMutation> changes;  // of entries, oldest first, from none on
-  };
-  // Nothing if there is none or it is damaged itself.
-  static std::optional<Contents> Read(FileLayer* files, const std::filesystem::path& root);
+  // The instant of its newest record. Nothing if there is none or it is damaged itself.
+  static std::optional<Instant> Find(FileLayer* files, const std::filesystem::path& root);
+  // Its segments, in `directory`, in place of what is there.
+  static void CopyTo(FileLayer* files, const std::filesystem::path& root,
+                     const std::filesystem::path& directory);
 
  private:
   void GiveUp(const char* why);
+  void RemoveOld();
 
   FileLayer* files_;
   std::filesystem::path root_;

@@ -133,6 +133,7 @@ void CatalogStore::Commit(const Change& change) {
     const std::lock_guard lock(control_->mutex());
     if (control_->ApplyPending()) {
       Load();
+      control_->Sync();
       BeginCopy();
       throw Refused(EAGAIN,
                     "an earlier change of the catalog has only now been done; look, and try again");

@@ -61,9 +61,11 @@ void JournalCheck::CheckNoneIsMissing() {
     const Sample sample = DecodeSample(cursor->value(), InstantOf(cursor->key()));
     const uint32_t number = sample.position.segment;
     if (number == 0 || number == std::exchange(last, number) ||
-        std::filesystem::exists(directory / SegmentFileName(number)) || !index->Get(cursor->key()))
+        std::filesystem::exists(directory / SegmentFileName(number)))
       continue;
-    AddHurt(HurtKind::kSegment, number, 0, "missing segment", false);
+    const auto still = index->Get(cursor->key());
+    if (still && DecodeSample(*still, sample.at).position.segment == number)
+      AddHurt(HurtKind::kSegment, number, 0, "missing segment", false);
   }
 }
 

@@ -449,6 +449,9 @@ std::vector<std::shared_ptr<ViewVolume>> StoreImpl::OpenVolumes() {
 uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& freed) {
   if (freed.empty()) return 0;
   if (!KeepTotals(survey, freed)) return 0;
+  std::set<MoveWatch::SegmentKey> gone;
+  for (const Candidate& candidate : freed) gone.insert({candidate.timeline, candidate.segment});
+  DropSamples(survey, gone);
   // The index on the disk must not name what is going to be missing.
   try {
     index_->Flush();
@@ -457,19 +460,16 @@ uint64_t StoreImpl::Free(const Survey& survey, const std::vector<Candidate>& fre
     index_->Flush();
   }
   uint64_t bytes = 0;
-  std::set<MoveWatch::SegmentKey> gone;
   std::vector<std::filesystem::path> files;
   for (const Candidate& candidate : freed) {
     segments_->Forget(candidate.timeline, candidate.segment);
     files.push_back(segments_->TimelineDirectory(candidate.timeline) /
                     SegmentFileName(candidate.segment));
     bytes += candidate.bytes;
-    gone.insert({candidate.timeline, candidate.segment});
   }
   pool_->Free(files);
   for (const auto& [timeline, segment] : gone)
     segments_->Forget(timeline, segment);  // who has just opened it again
-  DropSamples(survey, gone);
   Index::Entries ended;
   for (const auto& [timeline, segment] : gone) {
     ended.emplace_back(EmptyingKey(timeline, segment), std::nullopt);
@@ -771,9 +771,18 @@ bool StoreImpl::MakeRoom() {
   return false;
 }
 
+void StoreImpl::StopCollecting() {
+  collecting_ends_ = true;
+  const Collector::Pause pause(*collector_);  // which ends the run under way
+}
+
 CollectReport StoreImpl::Collect() {
   CollectReport sum;
-  for (bool again = true; again && !collector_->stopping();) {
+  for (bool again = true; again;) {
+    if (collecting_ends_) {
+      throw Refused(ECANCELED,
+                    "interrupted: the daemon ends; what is left is collected after the next start");
+    }
     collector_->RunNow([&] {
       collect_soon_ = false;
       const CollectReport report = CollectAndCount(true);
@@ -783,10 +792,6 @@ CollectReport StoreImpl::Collect() {
       const bool gained = report.moved_bytes < report.journal_bytes / 10 * 9;
       again = gained || collect_soon_ || !report.complete;
     });
-    if (again && collector_->stopping()) {
-      throw Refused(ECANCELED,
-                    "interrupted: the daemon ends; what is left is collected after the next start");
-    }
   }
   return sum;
 }

@@ -60,7 +60,7 @@ class StoreImpl : public Store {
   CollectReport DryRun(const std::string& name, const RetentionSettings& changes) override;
   std::vector<Pin> Pins(const std::string& name) override;
   CollectReport Collect() override;
-  void StopCollecting() override { collector_->Stop(); }
+  void StopCollecting() override;
   bool MakeRoom() override;
   EventsRead ReadEvents(const std::string& name, const EventQuery& query,
                         const EventCallback& callback) override;
@@ -107,9 +107,11 @@ class StoreImpl : public Store {
   std::unique_ptr<Index> OpenIndexIn(const std::filesystem::path& directory);
   void OpenCatalog(bool clean);
   void RecoverCatalog(bool clean);
-  void TakeCatalog(const CatalogCopy::Contents& copy);
+  void TakeCatalog();
   void ReadCatalog(bool clean);
   void BeginCatalogAnew();
+  bool CopyIsNewEnough(Instant copied);
+  std::filesystem::path SetCatalogAside();
   void CloseIndex();
   void NeedWholeIndex();
   void MakeIndexAgain(const std::string& why);
@@ -306,6 +308,7 @@ class StoreImpl : public Store {
   WriteRates write_rates_;
   std::atomic<uint64_t> appended_bytes_{0};  // to all journals, since the store was opened
   std::atomic<bool> collect_soon_{false};
+  std::atomic<bool> collecting_ends_{false};
   std::atomic<bool> making_room_{false};
   std::mutex room_mutex_;  // guards the next two
   uint64_t no_room_until_ns_ = 0;

@@ -49,7 +49,7 @@ void Touch(const stdfs::path& path, const std::string& text) {
 // volumes that were never made, and removed.
 void NeedNoVolumes(FileLayer* files, const stdfs::path& journals) {
   const std::string control = std::to_string(kControlTimeline);
-  if (CatalogCopy::Read(files, journals.parent_path())) return;
+  if (CatalogCopy::Find(files, journals.parent_path())) return;
   for (const std::string& name : files->List(journals)) {
     if (name == control || ListSegments(files, journals / name).empty()) continue;
     throw Refused(EIO, "the catalog is lost: neither its journal, " +
@@ -99,16 +99,20 @@ void StoreImpl::SawDamage(const std::string& what) {
 // it. Its copy knows as well what is in the catalog, and so does an index that was closed in order.
 void StoreImpl::OpenCatalog(bool clean) {
   RecoverCatalog(clean);
+  if (catalog_->last_instant() == Instant{} && !catalog_->timelines().empty()) {
+    catalog_->Rewrite();  // where BeginCatalogAnew was interrupted
+    index_->Flush();
+  }
   catalog_->BeginCopy();
 }
 
 void StoreImpl::RecoverCatalog(bool clean) {
-  const auto copy = CatalogCopy::Read(files_, root_);
+  const auto copied = CatalogCopy::Find(files_, root_);
   // What is wrong with its journal, if anything.
-  const auto try_to = [&]() -> std::optional<Refused> {
+  const auto try_to = [&](bool closed) -> std::optional<Refused> {
     try {
-      ReadCatalog(clean);
-      if (!copy || copy->at <= catalog_->last_instant()) return std::nullopt;
+      ReadCatalog(closed);
+      if (!copied || *copied <= catalog_->last_instant()) return std::nullopt;
       return Refused(EIO, "its journal has lost what was done last");
     } catch (const IndexDamaged&) {
       throw;
@@ -117,40 +121,23 @@ void StoreImpl::RecoverCatalog(bool clean) {
       return refused;
     }
   };
-  const auto flaw = try_to();
+  const auto flaw = try_to(clean);
   if (!flaw) return;
   spdlog::error("the catalog: {}", flaw->what());
   CheckOptions options;
   options.repair = true;
   CheckReport report;
   RepairJournal(kControlTimeline, options, &report);
-  const auto left = try_to();
+  const auto left = try_to(clean);
   if (!left) return;
-  if (!clean) {
-    if (!copy) throw *left;
-    TakeCatalog(*copy);
+  if (copied && CopyIsNewEnough(*copied)) {
+    TakeCatalog();
+    if (const auto still = try_to(false)) throw *still;
+  } else if (clean) {
+    BeginCatalogAnew();
+  } else {
+    throw *left;
   }
-  BeginCatalogAnew();
-}
-
-// Into the index, in place of what that knows.
-void StoreImpl::TakeCatalog(const CatalogCopy::Contents& copy) {
-  const auto covered = index_->FindCovered(kControlTimeline);
-  if (covered && covered->instant > copy.at)
-    throw Refused(EIO, "the catalog's journal is damaged, and its copy is older than the index");
-  Index::Entries entries;
-  for (const KeyType type : {KeyType::kVolume, KeyType::kRemoved, KeyType::kTimeline,
-                             KeyType::kMark, KeyType::kCounters}) {
-    const std::string prefix(1, static_cast<char>(type));
-    const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
-    for (cursor->Seek(prefix); cursor->Valid(); cursor->Next())
-      entries.emplace_back(cursor->key(), std::nullopt);
-  }
-  for (const CatalogMutation& m : copy.changes) entries.emplace_back(m.key, m.value);
-  index_->Rewrite(entries);
-  index_->Flush();
-  RaiseIndexFloor();
-  spdlog::warn("the catalog was taken from its copy");
 }
 
 void StoreImpl::ReadCatalog(bool clean) {
@@ -158,19 +145,61 @@ void StoreImpl::ReadCatalog(bool clean) {
   catalog_for_sync_ = catalog_.get();
 }
 
-// From what the index knows.
-void StoreImpl::BeginCatalogAnew() {
+// As far as can be told: than what the index covers, and what can be read of the control journal.
+bool StoreImpl::CopyIsNewEnough(Instant copied) {
+  const auto covered = index_->FindCovered(kControlTimeline);
+  if (covered && covered->instant > copied) return false;
+  JournalScanner scanner(files_, segments_->TimelineDirectory(kControlTimeline), kControlTimeline,
+                         {}, {});
+  while (scanner.Next()) {
+  }
+  return scanner.last_instant() <= copied;
+}
+
+// What is on the disk of the catalog's journal goes aside.
+stdfs::path StoreImpl::SetCatalogAside() {
   const stdfs::path directory = segments_->TimelineDirectory(kControlTimeline);
   const stdfs::path aside = root_ / ("catalog.damaged-" + std::to_string(clock_.Next().ns));
+  catalog_for_sync_ = nullptr;
+  catalog_.reset();
+  if (Exists(directory)) stdfs::rename(directory, aside);
+  segments_->Forget(kControlTimeline);
+  return aside;
+}
+
+// From its copy, which says it all: nothing that the index says of it is needed. Whoever comes
+// after a crash in the middle finds a journal that has less than the copy, and does it again.
+void StoreImpl::TakeCatalog() {
+  Index::Entries entries = {{CoveredKey(kControlTimeline), std::nullopt}};
+  for (const KeyType type : {KeyType::kVolume, KeyType::kRemoved, KeyType::kTimeline,
+                             KeyType::kMark, KeyType::kCounters}) {
+    const std::string prefix(1, static_cast<char>(type));
+    const auto cursor = index_->NewCursor(prefix, Index::Purpose::kScan);
+    for (cursor->Seek(prefix); cursor->Valid(); cursor->Next())
+      entries.emplace_back(cursor->key(), std::nullopt);
+  }
+  index_->Rewrite(entries);
+  index_->Flush();
+  const stdfs::path aside = SetCatalogAside();
+  CatalogCopy::CopyTo(files_, root_, segments_->TimelineDirectory(kControlTimeline));
+  spdlog::warn(
+      "the catalog's journal was written anew from its copy; the damaged one was set aside as {} "
+      "and is not needed any more",
+      aside.string());
+}
+
+// From what the index knows, which was closed in order.
+void StoreImpl::BeginCatalogAnew() {
+  index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
+  index_->Flush();
+  RaiseIndexFloor();
   // Whoever comes after a crash in the middle has to know that the index has everything.
   const auto note_clean = [this](bool clean) {
     const std::lock_guard lock(clock_file_mutex_);
     clock_file_.Write({clock_.last(), clean, index_floor_});
   };
   note_clean(true);
-  if (Exists(directory)) stdfs::rename(directory, aside);
-  segments_->Forget(kControlTimeline);
-  index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
+  const stdfs::path aside = SetCatalogAside();
   ReadCatalog(true);
   catalog_->Rewrite();
   index_->Flush();
@@ -238,6 +267,8 @@ void StoreImpl::MakeIndexAgain(const std::string& why) {
   stdfs::remove_all(root_ / kNewIndex);
   index_ = OpenIndexIn(root_ / kIndex);
   NeedWholeIndex();
+  // That the catalog's journal is the one it covers, nobody knows any more.
+  index_->Rewrite({{CoveredKey(kControlTimeline), std::nullopt}});
   OpenCatalog(false);
   index_damaged_ = true;
   no_room_for_index_ = true;
@@ -252,6 +283,8 @@ void StoreImpl::CloseIndex() {
 void StoreImpl::RebuildIndex(const std::string& why) {
   spdlog::error("the index has to be made again: {}", why);
   CloseIndex();
+  // Until that is done, the old one may not fit the catalog's journal any more.
+  if (!Exists(root_ / kDamageMark)) Touch(root_ / kDamageMark, why);
   stdfs::remove_all(root_ / kNewIndex);
   for (const std::string& mended : MendTables(root_ / kIndex)) spdlog::warn(mended);
   auto salvage = IndexSalvage::Open(root_ / kIndex, root_ / kScratch);

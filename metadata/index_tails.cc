@@ -22,11 +22,14 @@ namespace stdfs = std::filesystem;
 
 using rocksdb::FileOptions;
 using rocksdb::IOOptions;
+using rocksdb::IOStatus;
 
 constexpr const char* kDirectory = "tails";
 constexpr const char* kTemporary = ".new";
+constexpr const char* kDamaged = ".damaged";
 constexpr size_t kHeaderBytes = 4 * sizeof(uint64_t);
 constexpr size_t kCopiedAtOnce = 1 << 20;
+constexpr size_t kReadOnError = 4096;
 
 struct Tail {
   uint64_t table = 0;       // its number
@@ -94,45 +97,78 @@ bool SyncDirectory(rocksdb::FileSystem* files, const std::string& path) {
          directory->Fsync(IOOptions(), nullptr).ok();
 }
 
-// Writes the table anew, of what it has of its data, and its tail.
+// The part of a table that is asked for; zeros where it cannot be read.
+std::string ReadWhatIsThere(rocksdb::FileSystem* files, const std::string& path, uint64_t offset,
+                            size_t bytes) {
+  if (auto all = ReadPart(files, path, offset, bytes)) return *std::move(all);
+  std::string sum;
+  while (sum.size() < bytes) {
+    const size_t length = std::min(bytes - sum.size(), kReadOnError);
+    const auto part = ReadPart(files, path, offset + sum.size(), length);
+    sum += part ? *part : std::string(length, '\0');
+  }
+  return sum;
+}
+
+// Writes the table anew, of the data that it has and its tail. What there was stays beside it.
 bool Restore(rocksdb::FileSystem* files, const std::string& path, const Tail& tail,
              uint64_t sound_bytes) {
   const std::string temporary = path + kTemporary;
   std::unique_ptr<rocksdb::FSWritableFile> file;
   if (!files->NewWritableFile(temporary, FileOptions(), &file, nullptr).ok()) return false;
-  const auto append = [&](const std::string& bytes) {
-    return file->Append(bytes, IOOptions(), nullptr).ok();
-  };
   bool done = true;
   for (uint64_t at = 0; done && at < tail.data_bytes;) {
     const uint64_t end = at < sound_bytes ? sound_bytes : tail.data_bytes;
     const auto length = static_cast<size_t>(std::min<uint64_t>(end - at, kCopiedAtOnce));
-    const auto part = at < sound_bytes ? ReadPart(files, path, at, length)
-                                       : std::optional(std::string(length, '\0'));
-    done = append(part.value_or(std::string(length, '\0')));
+    const std::string part =
+        at < sound_bytes ? ReadWhatIsThere(files, path, at, length) : std::string(length, '\0');
+    done = file->Append(part, IOOptions(), nullptr).ok();
     at += length;
   }
-  done = done && append(tail.bytes) && file->Fsync(IOOptions(), nullptr).ok() &&
-         file->Close(IOOptions(), nullptr).ok() &&
+  files->LinkFile(path, path + kDamaged, IOOptions(), nullptr).PermitUncheckedError();
+  done = done && file->Append(tail.bytes, IOOptions(), nullptr).ok() &&
+         file->Fsync(IOOptions(), nullptr).ok() && file->Close(IOOptions(), nullptr).ok() &&
          files->RenameFile(temporary, path, IOOptions(), nullptr).ok() &&
          SyncDirectory(files, stdfs::path(path).parent_path());
   if (!done) files->DeleteFile(temporary, IOOptions(), nullptr).PermitUncheckedError();
   return done;
 }
 
+// Every block of the table checks out: then it is the copy that is not this table's.
+bool IsSound(const std::string& path) {
+  rocksdb::SstFileReader reader{rocksdb::Options()};
+  return reader.Open(path).ok() && reader.VerifyChecksum().ok();
+}
+
 // What was done to the table, if anything had to be.
 std::string Mend(rocksdb::FileSystem* files, const std::string& path, const Tail& tail) {
   uint64_t size = 0;
-  const bool there = files->GetFileSize(path, IOOptions(), &size, nullptr).ok();
+  const rocksdb::IOStatus found = files->GetFileSize(path, IOOptions(), &size, nullptr);
+  const bool there = found.ok();
+  if (!there && files->FileExists(path, IOOptions(), nullptr).code() != IOStatus::kNotFound)
+    return path + ": " + found.ToString();
   if (there && size == tail.table_bytes() &&
       ReadPart(files, path, tail.data_bytes, tail.bytes.size()) == tail.bytes)
     return "";
   const bool another = there && IsAnotherTable(path, tail.table);
+  if (there && !another && IsSound(path)) return "";
   const uint64_t sound = !there || another ? 0 : std::min(size, tail.data_bytes);
   if (!Restore(files, path, tail, sound)) return path + ": damaged, and could not be written anew";
   if (sound == tail.data_bytes) return path + ": what finds its data was damaged, and is restored";
+  if (sound > 0) return path + ": was cut off; what had been in it is known again";
   return path + ": " + (there ? "another table was in its place" : "it was missing") +
          "; what had been in it is known again, not its data";
+}
+
+// Whether the copy is one of that table, as far as its beginning and its size say.
+bool IsCopyOf(rocksdb::FileSystem* files, const std::string& copy, uint64_t table,
+              uint64_t table_bytes) {
+  uint64_t size = 0;
+  const auto header = ReadPart(files, copy, 0, kHeaderBytes);
+  return header && files->GetFileSize(copy, IOOptions(), &size, nullptr).ok() &&
+         GetFixed<uint64_t>(header->data() + 8) == table &&
+         GetFixed<uint64_t>(header->data() + 16) == table_bytes &&
+         table_bytes == GetFixed<uint64_t>(header->data() + 24) + size - kHeaderBytes;
 }
 
 }  // namespace
@@ -147,6 +183,7 @@ bool IsAnotherTable(const std::string& path, uint64_t number) {
 void KeepTableTail(rocksdb::FileSystem* files, const std::string& path, uint64_t data_bytes) {
   const std::string copy = TailPath(path);
   const std::string directory = stdfs::path(copy).parent_path();
+  DropTableTail(files, path);  // of a table whose number is used again
   uint64_t size = 0;
   const auto number = NumberOf(stdfs::path(path).stem());
   if (!number || !files->GetFileSize(path, IOOptions(), &size, nullptr).ok() || size < data_bytes)
@@ -177,7 +214,10 @@ void KeepMissingTails(rocksdb::FileSystem* files, rocksdb::DB* db) {
   db->GetLiveFilesMetaData(&tables);
   for (const rocksdb::LiveFileMetaData& table : tables) {
     const std::string path = table.db_path + table.name;
-    if (superfluous.erase(stdfs::path(TailPath(path)).filename()) > 0) continue;
+    const std::string copy = TailPath(path);
+    if (superfluous.erase(stdfs::path(copy).filename()) > 0 &&
+        IsCopyOf(files, copy, table.file_number, table.size))
+      continue;
     rocksdb::Options options;
     options.env = db->GetEnv();
     rocksdb::SstFileReader reader(options);

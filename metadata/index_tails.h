@@ -35,8 +35,8 @@ void KeepMissingTails(rocksdb::FileSystem* files, rocksdb::DB* db);
 bool IsAnotherTable(const std::string& path, uint64_t number);
 
 // Puts back what tables of the index in `directory`, which nobody has open, have lost of their
-// tails; data that are missing before it become zeros, which fail their checksums. Returns what was
-// done, in lines for the log.
+// tails; data that are missing before it become zeros, which fail their checksums. What there was
+// stays, as `<name>.damaged`. Returns what was done, in lines for the log.
 std::vector<std::string> MendTables(const std::filesystem::path& directory);
 
 }  // namespace rw

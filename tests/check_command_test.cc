@@ -145,6 +145,23 @@ TEST_F(CheckCommandTest, ASegmentsHeaderIsWrittenAgain) {
   EXPECT_TRUE(Read(mounted / "dir/file") == std::string(kFileBytes, 'Q'));
 }
 
+// What was collected is not missing, also if the daemon ended before the index knew.
+TEST_F(CheckCommandTest, CollectedSegmentsAreNotMissing) {
+  const stdfs::path mounted = MakeVolume("v", 'Q');
+  Done({"set", "v", "retention=0", "keep=none"});
+  for (int i = 0; i < 40; ++i) {
+    std::ofstream(mounted / "dir/file") << std::string(kFileBytes, static_cast<char>('a' + i % 26));
+    testing::Run({"sync", mounted / "dir/file"});
+  }
+  Done({"collect"});
+  ASSERT_FALSE(stdfs::exists(daemon_.root() / "journal/1/0000000001.seg"));
+  Check({}, kCheckSound);
+  daemon_.Kill();
+  testing::Run({"umount", "-l", mounted});
+  daemon_.Restart();
+  Check({}, kCheckSound);
+}
+
 // Nothing but the history of operations tells of a segment without data.
 TEST_F(CheckCommandTest, AMissingSegmentIsFound) {
   const stdfs::path mounted = MakeVolume("v", 'Q');
@@ -267,6 +284,19 @@ TEST_F(CheckCommandTest, AllVolumesAreThereWhenTheCatalogsJournalIsDamaged) {
       daemon_.Stop();
     }
   }
+  // A part of the copy is none: it would say that there is less than there is.
+  const stdfs::path first = daemon_.root() / "catalog.copy/0000000001.seg";
+  daemon_.Restart();
+  for (int i = 0; i < 150; ++i)
+    Done({"mark", "v", "mark-" + std::to_string(i), "--note", std::string(900, 'n')});
+  Done({"create", "late"});
+  ASSERT_TRUE(stdfs::exists(first.parent_path() / "0000000002.seg"));
+  daemon_.Kill();
+  stdfs::remove(first);
+  for (const auto& entry : stdfs::directory_iterator(control.parent_path()))
+    if (entry.path().extension() == ".seg") stdfs::resize_file(entry.path(), 64);
+  EXPECT_THROW(daemon_.Restart(), std::runtime_error);
+  EXPECT_TRUE(stdfs::exists(daemon_.root() / "journal/1/0000000001.seg"));
   // Without any of the three, nobody knows what there was, and nothing more is taken away.
   for (const char* lost : {"index", "journal/0", "catalog.copy"})
     stdfs::remove_all(daemon_.root() / lost);
