@@ -159,7 +159,7 @@ bool StoreImpl::CopyIsNewEnough(Instant copied) {
 // What is on the disk of the catalog's journal goes aside.
 stdfs::path StoreImpl::SetCatalogAside() {
   const stdfs::path directory = segments_->TimelineDirectory(kControlTimeline);
-  const stdfs::path aside = root_ / ("catalog.damaged-" + std::to_string(clock_.Next().ns));
+  stdfs::path aside = root_ / ("catalog.damaged-" + std::to_string(clock_.Next().ns));
   catalog_for_sync_ = nullptr;
   catalog_.reset();
   if (Exists(directory)) stdfs::rename(directory, aside);
