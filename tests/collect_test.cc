@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <map>
 #include <set>
 #include <thread>
@@ -369,16 +370,28 @@ TEST_F(CollectTest, FreedSegmentsAreUsedAgain) {
 TEST_F(CollectTest, AnEndIsNotKeptWaiting) {
   const Files made = BeginWithThreeFiles();
   WriteMuch("v", made.noise, 30);
+  std::thread end;
   files_.before_write = [&](const std::string& path) {
-    if (path.find("/journal/1/") != path.npos) store_->StopCollecting();
+    if (end.joinable() || path.find("/journal/1/") == path.npos) return;
+    std::promise<void> begun;
+    end = std::thread([&] {
+      begun.set_value();
+      store_->StopCollecting();
+    });
+    begun.get_future().wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   };
+  int error = 0;
   try {
     store_->Collect();
-    FAIL() << "collected to the end";
   } catch (const Refused& refused) {
-    EXPECT_EQ(refused.error(), ECANCELED);
+    error = refused.error();
   }
+  ASSERT_TRUE(end.joinable());
+  end.join();
+  EXPECT_EQ(error, ECANCELED);
   files_.before_write = {};
+  EXPECT_THROW(store_->Collect(), Refused);
   ExpectContents("after a run that was ended");
   Open();
   OpenVolume("v");
