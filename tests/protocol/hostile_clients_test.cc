@@ -33,9 +33,8 @@ constexpr size_t kManyClients = 200;
 // What a heap that is used by many threads may grow by, for good, without a leak. A leaked request
 // of those below is 100 bytes and its buffers, so that 10 000 of them are more than a half of this
 // when each leaks just one buffer.
-#ifdef __SANITIZE_ADDRESS__
-constexpr uint64_t kSlackKib = 256
-                               << 10;  // it keeps what was freed, and where from; and finds leaks
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSlackKib = 4 << 20;  // sanitizers keep much of their own
 #else
 constexpr uint64_t kSlackKib = 16 << 10;
 #endif
