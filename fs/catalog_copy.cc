@@ -12,6 +12,20 @@ constexpr uint64_t kSegmentBytes = 1 << 20;
 
 std::filesystem::path CopyIn(const std::filesystem::path& root) { return root / "catalog.copy"; }
 
+std::unique_ptr<Journal> OpenJournal(FileLayer* files, const std::filesystem::path& directory) {
+  auto journal = std::make_unique<Journal>(files, directory, kTimeline, JournalPosition{},
+                                           Instant{}, true, [](const ScannedRecord&) {});
+  journal->LimitSegments(kSegmentBytes);
+  return journal;
+}
+
+void AppendAndSync(Journal* journal, Instant at, const Mutations& mutations) {
+  RecordBody body;
+  body.mutations = mutations;
+  journal->Append(RecordType::kCatalog, at, 0, body.Encode(at, kTimeline), {});
+  journal->Sync();
+}
+
 }  // namespace
 
 CatalogCopy::CatalogCopy(FileLayer* files, std::filesystem::path root)
@@ -22,20 +36,11 @@ void CatalogCopy::Begin(Instant at, const Mutations& all) {
   try {
     journal_.reset();
     files_->RemoveWithFiles(made);
-    {
-      Journal journal(files_, made, kTimeline, {}, {}, true, [](const ScannedRecord&) {});
-      journal.LimitSegments(kSegmentBytes);
-      RecordBody body;
-      body.mutations = all;
-      journal.Append(RecordType::kCatalog, at, 0, body.Encode(at, kTimeline), {});
-      journal.Sync();
-    }
+    AppendAndSync(OpenJournal(files_, made).get(), at, all);
     RemoveOld();
     files_->Rename(made, CopyIn(root_));
     files_->SyncDirectory(root_);
-    journal_ = std::make_unique<Journal>(files_, CopyIn(root_), kTimeline, JournalPosition{},
-                                         Instant{}, true, [](const ScannedRecord&) {});
-    journal_->LimitSegments(kSegmentBytes);
+    journal_ = OpenJournal(files_, CopyIn(root_));
   } catch (const std::exception& error) {
     GiveUp(error.what());
   }
@@ -44,10 +49,7 @@ void CatalogCopy::Begin(Instant at, const Mutations& all) {
 bool CatalogCopy::Append(Instant at, const Mutations& change) {
   if (journal_ == nullptr) return false;
   try {
-    RecordBody body;
-    body.mutations = change;
-    journal_->Append(RecordType::kCatalog, at, 0, body.Encode(at, kTimeline), {});
-    journal_->Sync();
+    AppendAndSync(journal_.get(), at, change);
   } catch (const std::exception& error) {
     GiveUp(error.what());
   }
