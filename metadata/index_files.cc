@@ -46,9 +46,7 @@ class IndexFiles : public rocksdb::FileSystemWrapper {
                       IODebugContext* dbg) override {
     const size_t slash = to.rfind('/');
     if (slash != to.npos && to.substr(slash) == "/CURRENT") {
-      std::unique_ptr<rocksdb::FSDirectory> directory;
-      IOStatus status = NewDirectory(to.substr(0, slash), options, &directory, dbg);
-      if (status.ok()) status = directory->Fsync(options, dbg);
+      IOStatus status = SyncDirectory(this, to.substr(0, slash));
       if (!status.ok()) return status;
     }
     return FileSystemWrapper::RenameFile(from, to, options, dbg);
@@ -95,6 +93,12 @@ bool IsTorn(std::string_view manifest, size_t sound) {
 std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(
     const std::shared_ptr<rocksdb::FileSystem>& target) {
   return std::make_shared<IndexFiles>(target);
+}
+
+IOStatus SyncDirectory(rocksdb::FileSystem* files, const std::string& path) {
+  std::unique_ptr<rocksdb::FSDirectory> directory;
+  const IOStatus status = files->NewDirectory(path, IOOptions(), &directory, nullptr);
+  return status.ok() ? directory->Fsync(IOOptions(), nullptr) : status;
 }
 
 size_t SoundManifestBytes(const std::string& manifest) {

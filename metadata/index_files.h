@@ -15,6 +15,9 @@ namespace rw {
 std::shared_ptr<rocksdb::FileSystem> MakeIndexFiles(
     const std::shared_ptr<rocksdb::FileSystem>& target);
 
+// The names in the directory are durable when it returns OK.
+rocksdb::IOStatus SyncDirectory(rocksdb::FileSystem* files, const std::string& path);
+
 // How many bytes of a MANIFEST, from its beginning, are whole and sound records.
 size_t SoundManifestBytes(const std::string& manifest);
 

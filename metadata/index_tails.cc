@@ -14,6 +14,7 @@
 #include <set>
 
 #include "metadata/coding.h"
+#include "metadata/index_files.h"
 
 namespace rw {
 namespace {
@@ -91,12 +92,6 @@ std::optional<std::string> ReadPart(rocksdb::FileSystem* files, const std::strin
   return buffer;
 }
 
-bool SyncDirectory(rocksdb::FileSystem* files, const std::string& path) {
-  std::unique_ptr<rocksdb::FSDirectory> directory;
-  return files->NewDirectory(path, IOOptions(), &directory, nullptr).ok() &&
-         directory->Fsync(IOOptions(), nullptr).ok();
-}
-
 // The part of a table that is asked for; zeros where it cannot be read.
 std::string ReadWhatIsThere(rocksdb::FileSystem* files, const std::string& path, uint64_t offset,
                             size_t bytes) {
@@ -129,7 +124,7 @@ bool Restore(rocksdb::FileSystem* files, const std::string& path, const Tail& ta
   done = done && file->Append(tail.bytes, IOOptions(), nullptr).ok() &&
          file->Fsync(IOOptions(), nullptr).ok() && file->Close(IOOptions(), nullptr).ok() &&
          files->RenameFile(temporary, path, IOOptions(), nullptr).ok() &&
-         SyncDirectory(files, stdfs::path(path).parent_path());
+         SyncDirectory(files, stdfs::path(path).parent_path()).ok();
   if (!done) files->DeleteFile(temporary, IOOptions(), nullptr).PermitUncheckedError();
   return done;
 }
@@ -195,7 +190,7 @@ void KeepTableTail(rocksdb::FileSystem* files, const std::string& path, uint64_t
   if (!files->CreateDirIfMissing(directory, IOOptions(), nullptr).ok() ||
       !rocksdb::WriteStringToFile(files, tail.Encode(), temporary, true).ok() ||
       !files->RenameFile(temporary, copy, IOOptions(), nullptr).ok() ||
-      !SyncDirectory(files, directory))
+      !SyncDirectory(files, directory).ok())
     files->DeleteFile(temporary, IOOptions(), nullptr).PermitUncheckedError();
 }
 
